@@ -1,0 +1,1 @@
+//! Traefik's JSON, the dashboard's pages, SSE. Must never write anything.

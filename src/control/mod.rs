@@ -1,0 +1,1 @@
+//! The reconcile task; start and stop of everything. Must never touch a request.

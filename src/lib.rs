@@ -1,0 +1,26 @@
+//! Wharf: a reverse proxy that watches the Docker engine and serves what
+//! containers ask for in their `traefik.*` labels.
+//!
+//! The modules are listed in dependency order: each may import only those above
+//! it (`tests/layers.rs` holds this).
+
+pub mod api;
+pub mod balance;
+pub mod cli;
+pub mod compile;
+pub mod control;
+pub mod labels;
+pub mod listen;
+pub mod message;
+pub mod middleware;
+pub mod model;
+pub mod observe;
+pub mod problem;
+pub mod provider;
+pub mod route;
+pub mod rule;
+pub mod settings;
+pub mod table;
+pub mod tls;
+pub mod tree;
+pub mod upstream;

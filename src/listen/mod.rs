@@ -1,0 +1,1 @@
+//! Accept, TLS, protocol choice, connection life. Must never know middlewares.

@@ -1,0 +1,44 @@
+//! Where desired state comes from: docker, file. Must never decide anything about routing.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::model::{Desired, Provider, ReplicaState};
+
+/// What a provider tells the reconcile task.
+#[derive(Debug)]
+pub enum Change {
+    /// Everything that this provider wants served now, and its problems. Replaces its last.
+    Desired(Provider, Arc<Desired>),
+    /// A container's state, as soon as it is known; flips cells in place, no compile.
+    Replica {
+        /// Full id.
+        container: Arc<str>,
+        /// The new state.
+        state: ReplicaState,
+    },
+    /// The connection to the engine.
+    Engine(EngineState),
+}
+
+/// The connection to the Docker engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineState {
+    /// Its address; empty without a Docker provider.
+    pub endpoint: String,
+    /// Whether events are coming in.
+    pub connected: bool,
+    /// Since when that is so.
+    pub since: Option<SystemTime>,
+    /// Why it is not connected.
+    pub error: Option<String>,
+    /// Engine version and API version.
+    pub version: Option<String>,
+    /// Containers known, exposed or not.
+    pub containers: usize,
+    /// Calls made to the engine so far.
+    pub calls: u64,
+}

@@ -1,0 +1,183 @@
+//! The static configuration: typed, with Traefik's names and defaults. Read once at
+//! start from one source (file, else flags, else environment) and never changed.
+
+mod duration;
+mod entry_point;
+mod observe;
+mod provider;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::tree;
+
+pub use duration::{DurationError, GoDuration};
+pub use entry_point::{
+    EncodedCharacters, EntryPoint, EntryPointHttp, EntryPointTls, ForwardedHeaders, Http2,
+    LifeCycle, ProxyProtocol, RedirectTo, Redirections, RespondingTimeouts, Transport,
+};
+pub use observe::{
+    AccessLog, AccessLogFields, AccessLogFilters, FieldMode, HeaderFields, Log, Metrics, Ping,
+    Prometheus, QueryParameters,
+};
+pub use provider::{Docker, DomainNames, EngineTls, File, Providers};
+
+/// The whole static configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Settings {
+    /// Options for all entry points.
+    pub global: Global,
+    /// Entry points by name. Never empty after reading: `http` on `:80` when none is given,
+    /// and `traefik` on `:8080` when something needs it.
+    pub entry_points: BTreeMap<String, EntryPoint>,
+    /// Where dynamic configuration comes from.
+    pub providers: Providers,
+    /// API and dashboard.
+    #[serde(deserialize_with = "tree::switch")]
+    pub api: Option<Api>,
+    /// `/ping`.
+    #[serde(deserialize_with = "tree::switch")]
+    pub ping: Option<Ping>,
+    /// Wharf's own log.
+    #[serde(deserialize_with = "tree::switch")]
+    pub log: Option<Log>,
+    /// The access log.
+    #[serde(deserialize_with = "tree::switch")]
+    pub access_log: Option<AccessLog>,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// The default transport towards servers.
+    pub servers_transport: StaticTransport,
+    /// What Traefik does not have.
+    pub wharf: Wharf,
+}
+
+/// Options for all entry points.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Global {
+    /// Accepted; Wharf never phones home.
+    pub check_new_version: bool,
+    /// Accepted; Wharf never phones home.
+    pub send_anonymous_usage: bool,
+    /// Do not add the peer to X-Forwarded-For, on any entry point.
+    #[serde(rename = "notAppendXForwardedFor")]
+    pub not_append_x_forwarded_for: bool,
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Self {
+            check_new_version: true,
+            send_anonymous_usage: false,
+            not_append_x_forwarded_for: false,
+        }
+    }
+}
+
+/// API and dashboard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Api {
+    /// Serve both on the entry point `traefik` without a router.
+    pub insecure: bool,
+    /// The dashboard beside the API; default true.
+    pub dashboard: bool,
+    /// `/debug/vars`.
+    pub debug: bool,
+    /// Path prefix; default `/`.
+    pub base_path: String,
+    /// Accepted.
+    pub disable_dashboard_ad: bool,
+    /// Name shown on the dashboard.
+    pub dashboard_name: String,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            insecure: false,
+            dashboard: true,
+            debug: false,
+            base_path: "/".to_owned(),
+            disable_dashboard_ad: false,
+            dashboard_name: String::new(),
+        }
+    }
+}
+
+/// The default transport: a servers transport with fewer options.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StaticTransport {
+    /// Do not verify servers.
+    pub insecure_skip_verify: bool,
+    /// Files or PEM texts.
+    #[serde(rename = "rootCAs")]
+    pub root_cas: Vec<String>,
+    /// Idle connections kept per server; 0: 2 (Go), negative: none.
+    pub max_idle_conns_per_host: i64,
+    /// Time limits.
+    pub forwarding_timeouts: StaticTimeouts,
+}
+
+impl Default for StaticTransport {
+    fn default() -> Self {
+        Self {
+            insecure_skip_verify: false,
+            root_cas: Vec::new(),
+            max_idle_conns_per_host: 200,
+            forwarding_timeouts: StaticTimeouts::default(),
+        }
+    }
+}
+
+/// Time limits of the default transport; 0 is no limit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StaticTimeouts {
+    /// To connect.
+    pub dial_timeout: GoDuration,
+    /// For the response head.
+    pub response_header_timeout: GoDuration,
+    /// A connection without work.
+    pub idle_conn_timeout: GoDuration,
+}
+
+impl Default for StaticTimeouts {
+    fn default() -> Self {
+        Self {
+            dial_timeout: GoDuration::from_secs(30),
+            response_header_timeout: GoDuration::from_secs(0),
+            idle_conn_timeout: GoDuration::from_secs(90),
+        }
+    }
+}
+
+/// Options of Wharf's own, under `wharf`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Wharf {
+    /// Worker threads; 0: one per CPU that the process may use.
+    pub workers: u32,
+    /// Answer 404, as Traefik does, when a known router's containers are not running.
+    #[serde(rename = "notFoundWhenDown")]
+    pub not_found_when_down: bool,
+    /// How long a request may wait for a server that is expected; 0 turns waiting off.
+    pub hold: GoDuration,
+    /// Open client connections in all; 0: nine tenths of the limit on open files.
+    pub max_connections: u32,
+}
+
+impl Default for Wharf {
+    fn default() -> Self {
+        Self {
+            workers: 0,
+            not_found_when_down: false,
+            hold: GoDuration::from_secs(10),
+            max_connections: 0,
+        }
+    }
+}
