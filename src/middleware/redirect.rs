@@ -1,0 +1,1 @@
+//! What both redirects share: the request's URL and the answer.

@@ -1,0 +1,37 @@
+//! `replacePath`: puts a fixed path in place of the request's.
+
+use http::Request;
+use serde::{Deserialize, Serialize};
+
+use super::{Flow, Middleware, target};
+use crate::message::{Body, Exchange};
+
+/// Settings of `replacePath`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Settings {
+    /// The new path; empty is `/`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub path: String,
+}
+
+/// The step.
+pub struct Step {
+    path: String,
+}
+
+impl Middleware for Step {
+    type Settings = Settings;
+    type Memo = std::convert::Infallible;
+
+    fn build(settings: &Settings) -> Result<Self, String> {
+        // Traefik sends a path without a leading slash as it is, which no server takes.
+        let path = target::with_slash(&settings.path);
+        Ok(Self { path: target::tidy(&path)? })
+    }
+
+    fn request(&self, _exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
+        target::remember(request);
+        target::set(request, self.path.clone()).into()
+    }
+}

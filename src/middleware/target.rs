@@ -1,0 +1,183 @@
+//! The path of a request as rewriting middlewares see and change it. Go keeps a decoded
+//! and an encoded form side by side; prefixes are compared with the decoded one.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+
+use super::Flow;
+use crate::message::{Body, plain};
+
+/// What was cut off.
+pub(super) const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const X_REPLACED_PATH: HeaderName = HeaderName::from_static("x-replaced-path");
+
+/// What became of a rewrite.
+pub(super) enum Outcome {
+    /// The request has its new path.
+    Done,
+    /// Answer with this instead.
+    Refused(Response<Body>),
+}
+
+impl From<Outcome> for Flow<Infallible> {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Next,
+            Outcome::Refused(response) => Self::Respond(response),
+        }
+    }
+}
+
+/// The answer for a path that a server could read in another way than we did.
+pub(super) fn refused() -> Outcome {
+    Outcome::Refused(plain(StatusCode::BAD_REQUEST, "Bad Request"))
+}
+
+/// The answer for a replacement that makes no path.
+pub(super) fn unusable() -> Outcome {
+    Outcome::Refused(plain(StatusCode::INTERNAL_SERVER_ERROR, "invalid URL escape\n"))
+}
+
+/// Puts an encoded path in place of the request's; the query stays.
+pub(super) fn set(request: &mut Request<Body>, mut path: String) -> Outcome {
+    if has_dot_segments(&path) {
+        return refused();
+    }
+    if let Some(query) = request.uri().query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    let Ok(path) = PathAndQuery::from_maybe_shared(path) else { return refused() };
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.path_and_query = Some(path);
+    match Uri::from_parts(parts) {
+        Ok(uri) => {
+            *request.uri_mut() = uri;
+            Outcome::Done
+        }
+        Err(_) => refused(),
+    }
+}
+
+/// Adds `X-Replaced-Path` with the path as it is now.
+pub(super) fn remember(request: &mut Request<Body>) {
+    if let Ok(value) = HeaderValue::from_str(request.uri().path()) {
+        request.headers_mut().append(X_REPLACED_PATH, value);
+    }
+}
+
+/// Whether a segment is `.` or `..`, however its dots are written. Resolving it would lead
+/// to another path than the one that was matched (RFC 3986 section 5.2.4).
+fn has_dot_segments(path: &str) -> bool {
+    let is_dots = |segment: &str| {
+        segment == "."
+            || segment == ".."
+            || (segment.contains('%') && matches!(&*decode(segment), b"." | b".."))
+    };
+    path.contains("/.") && path.split('/').any(is_dots)
+        || path.contains('%') && path.split('/').any(is_dots)
+}
+
+/// The path with all escapes resolved.
+pub(super) fn decode(path: &str) -> Cow<'_, [u8]> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path.as_bytes());
+    }
+    let mut bytes = path.bytes();
+    let mut out = Vec::with_capacity(path.len());
+    while let Some(byte) = bytes.next() {
+        let mut ahead = bytes.clone();
+        let digits = (byte == b'%').then(|| (hex(ahead.next()), hex(ahead.next())));
+        if let Some((Some(high), Some(low))) = digits {
+            out.push(high << 4 | low);
+            bytes = ahead;
+        } else {
+            out.push(byte);
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn hex(byte: Option<u8>) -> Option<u8> {
+    match byte? {
+        byte @ b'0'..=b'9' => Some(byte - b'0'),
+        byte @ b'a'..=b'f' => Some(byte - b'a' + 10),
+        byte @ b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// Encodes decoded bytes as Go's `URL.EscapedPath` does.
+pub(super) fn escape(path: &[u8]) -> String {
+    let mut out = String::with_capacity(path.len());
+    for &byte in path {
+        if byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            push_escaped(&mut out, byte);
+        }
+    }
+    out
+}
+
+fn push_escaped(out: &mut String, byte: u8) {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    out.push('%');
+    for digit in [byte >> 4, byte & 15] {
+        out.extend(DIGITS.get(usize::from(digit)));
+    }
+}
+
+/// An encoded path fit to be sent: raw bytes that may not stand in a path are escaped,
+/// what is escaped stays so. An escape that is none is an error, as in Go.
+pub(super) fn tidy(path: &str) -> Result<String, String> {
+    let mut out = String::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let mut ahead = bytes.clone();
+            if hex(ahead.next()).is_none() || hex(ahead.next()).is_none() {
+                let rest: String = path.chars().skip(out.len()).take(3).collect();
+                return Err(format!("invalid URL escape {rest:?}"));
+            }
+            out.push('%');
+        } else if byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@/[]".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            push_escaped(&mut out, byte);
+        }
+    }
+    Ok(with_slash(&out).into_owned())
+}
+
+/// The path with a slash in front.
+pub(super) fn with_slash(path: &str) -> Cow<'_, str> {
+    if path.starts_with('/') { Cow::Borrowed(path) } else { Cow::Owned(["/", path].concat()) }
+}
+
+/// The encoded path without a decoded prefix; `None` when it does not begin with it.
+pub(super) fn strip(path: &str, prefix: &[u8]) -> Option<String> {
+    if !path.contains('%') {
+        let rest = path.as_bytes().strip_prefix(prefix)?;
+        return std::str::from_utf8(rest).ok().map(|rest| with_slash(rest).into_owned());
+    }
+    let decoded = decode(path);
+    let rest = decoded.strip_prefix(prefix)?;
+    let rest = if rest.first() == Some(&b'/') {
+        Cow::Borrowed(rest)
+    } else {
+        [b"/", rest].concat().into()
+    };
+    // The client's own spelling is kept where it still says the same: `/api/a%2Fb` is
+    // `/a%2Fb`, but the slash that `/api%2Fx` is cut at is a slash: `/x`.
+    let spelt =
+        path.as_bytes().strip_prefix(prefix).and_then(|rest| std::str::from_utf8(rest).ok());
+    if let Some(spelt) = spelt.map(with_slash).filter(|spelt| decode(spelt) == rest) {
+        return Some(spelt.into_owned());
+    }
+    Some(escape(&rest))
+}
