@@ -1,0 +1,369 @@
+//! All metrics of the process: what is counted, by whom, and for how long it is kept.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::history::History;
+use super::series::{Key, Scope};
+use crate::message::{Protocol, TlsInfo};
+use crate::settings;
+
+/// What one request adds to a series.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample<'a> {
+    /// Status sent to the client; 0 for an ended upgrade; the gRPC status for gRPC.
+    pub code: u16,
+    /// The method as received.
+    pub method: &'a http::Method,
+    /// How it is counted.
+    pub protocol: Protocol,
+    /// From head read to body end.
+    pub duration: Duration,
+    /// Body bytes from the client.
+    pub request_bytes: u64,
+    /// Body bytes to the client.
+    pub response_bytes: u64,
+    /// The request's headers, for `headerLabels`; `None` when none are configured.
+    pub headers: Option<&'a http::HeaderMap>,
+}
+
+/// The five request series of one entry point, router or service. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Requests(Option<Handle>);
+
+#[derive(Clone, Debug)]
+struct Handle {
+    scope: Arc<Scope>,
+    header_labels: Arc<[http::HeaderName]>,
+}
+
+impl Requests {
+    /// Counts nothing.
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    /// Whether anything is counted.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Counts a finished request. Lock-free once its status, method and protocol were seen.
+    pub fn record(&self, worker: usize, sample: &Sample<'_>) {
+        let Some(handle) = &self.0 else { return };
+        let key = Key::new(sample.code, sample.method, sample.protocol);
+        let values = match sample.headers {
+            Some(headers) if !handle.header_labels.is_empty() => {
+                Some(handle.header_labels.iter().map(|name| header_value(headers, name)).collect())
+            }
+            _ => None,
+        };
+        let bytes = (sample.request_bytes, sample.response_bytes);
+        handle.scope.record(worker, key, sample.duration, bytes, values);
+    }
+}
+
+fn header_value(headers: &http::HeaderMap, name: &http::HeaderName) -> Box<str> {
+    let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.get(..128).unwrap_or(value).into()
+}
+
+/// A scope's place in the exposition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ScopeName {
+    EntryPoint(Arc<str>),
+    Router { router: Arc<str>, service: Arc<str> },
+    Service(Arc<str>),
+}
+
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) value: Arc<T>,
+    /// Nothing but this registry held it at the last scrape: it goes at the next one.
+    doomed: bool,
+}
+
+/// Things by name that go one scrape after nobody holds them any more, as in Traefik.
+pub(super) type Kept<K, T> = Mutex<BTreeMap<K, Entry<T>>>;
+
+fn keep<K: Ord + Clone, T>(map: &Kept<K, T>, name: &K, make: impl FnOnce() -> T) -> Arc<T> {
+    let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
+    let entry =
+        map.entry(name.clone()).or_insert_with(|| Entry { value: Arc::new(make()), doomed: false });
+    entry.doomed = false;
+    Arc::clone(&entry.value)
+}
+
+/// Takes what is alive, and drops what nobody held at the last call either.
+pub(super) fn sweep<K: Ord + Clone, T>(map: &Kept<K, T>) -> Vec<(K, Arc<T>)> {
+    let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
+    map.retain(|_, entry| {
+        let unheld = Arc::strong_count(&entry.value) == 1;
+        let keep = !(unheld && entry.doomed);
+        entry.doomed = unheld;
+        keep
+    });
+    map.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.value))).collect()
+}
+
+/// A gauge that is set from anywhere.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge(Arc<AtomicI64>);
+
+impl Gauge {
+    /// Sets it.
+    pub fn set(&self, value: i64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// Adds to it.
+    pub fn add(&self, value: i64) {
+        self.0.fetch_add(value, Relaxed);
+    }
+
+    /// Reads it.
+    pub fn value(&self) -> i64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    pub(super) bounds: Arc<[f64]>,
+    pub(super) header_labels: Arc<[(String, http::HeaderName)]>,
+    header_names: Arc<[http::HeaderName]>,
+    pub(super) shown: Shown,
+    workers: usize,
+    add_internals: bool,
+    pub(super) scopes: Kept<ScopeName, Scope>,
+    pub(super) server_up: Kept<(Arc<str>, Arc<str>), AtomicI64>,
+    pub(super) retries: Kept<Arc<str>, AtomicU64>,
+    pub(super) tls_requests: Kept<TlsName, AtomicU64>,
+    pub(super) connections: Kept<(Arc<str>, &'static str), AtomicI64>,
+    pub(super) certificates: Mutex<BTreeMap<Certificate, i64>>,
+    pub(super) reloads: AtomicU64,
+    pub(super) last_reload: AtomicI64,
+    pub(super) panics: AtomicU64,
+    pub(super) dropped_lines: AtomicU64,
+    pub(super) engine_connected: AtomicI64,
+    pub(super) engine_calls: AtomicU64,
+    pub(super) started: SystemTime,
+    history: History,
+}
+
+/// Entry point, TLS version, cipher.
+pub(super) type TlsName = (Arc<str>, &'static str, &'static str);
+
+/// One certificate's labels: cn, serial, sans.
+pub(super) type Certificate = (String, String, String);
+
+/// Which request series `/metrics` shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    pub(super) entry_points: bool,
+    pub(super) routers: bool,
+    pub(super) services: bool,
+}
+
+impl Metrics {
+    /// Metrics for that many workers. Services are counted even when `/metrics` is off, since
+    /// the dashboard shows them.
+    pub fn new(settings: &settings::Metrics, workers: usize) -> Arc<Self> {
+        let prometheus = settings.prometheus.clone();
+        let on = prometheus.is_some();
+        let prometheus = prometheus.unwrap_or_default();
+        let mut bounds: Vec<f64> =
+            prometheus.buckets.iter().copied().filter(|b| b.is_finite()).collect();
+        bounds.sort_by(f64::total_cmp);
+        bounds.dedup();
+        let labels: Vec<_> = prometheus
+            .header_labels
+            .iter()
+            .filter_map(|(label, header)| Some((label.clone(), header.parse().ok()?)))
+            .collect();
+        Arc::new(Self {
+            bounds: bounds.into(),
+            header_names: labels
+                .iter()
+                .map(|(_, name): &(_, http::HeaderName)| name.clone())
+                .collect(),
+            header_labels: labels.into(),
+            shown: Shown {
+                entry_points: on && prometheus.add_entry_points_labels,
+                routers: on && prometheus.add_routers_labels,
+                services: on && prometheus.add_services_labels,
+            },
+            workers,
+            add_internals: settings.add_internals,
+            scopes: Kept::default(),
+            server_up: Kept::default(),
+            retries: Kept::default(),
+            tls_requests: Kept::default(),
+            connections: Kept::default(),
+            certificates: Mutex::default(),
+            reloads: AtomicU64::new(0),
+            last_reload: AtomicI64::new(0),
+            panics: AtomicU64::new(0),
+            dropped_lines: AtomicU64::new(0),
+            engine_connected: AtomicI64::new(-1),
+            engine_calls: AtomicU64::new(0),
+            started: SystemTime::now(),
+            history: History::default(),
+        })
+    }
+
+    /// Whether requests to internal services count.
+    pub fn counts_internals(&self) -> bool {
+        self.add_internals
+    }
+
+    /// Whether records need the request's headers.
+    pub fn needs_headers(&self) -> bool {
+        !self.header_names.is_empty()
+    }
+
+    fn requests(&self, name: &ScopeName) -> Requests {
+        let scope = keep(&self.scopes, name, || Scope::new(&self.bounds, self.workers));
+        Requests(Some(Handle { scope, header_labels: Arc::clone(&self.header_names) }))
+    }
+
+    /// Handles of an entry point.
+    pub fn entry_point(&self, name: &str) -> Requests {
+        if !self.shown.entry_points {
+            return Requests::off();
+        }
+        self.requests(&ScopeName::EntryPoint(name.into()))
+    }
+
+    /// Handles of a router and its service, qualified names.
+    pub fn router(&self, router: &str, service: &str) -> Requests {
+        if !self.shown.routers {
+            return Requests::off();
+        }
+        self.requests(&ScopeName::Router { router: router.into(), service: service.into() })
+    }
+
+    /// Handles of a service, qualified name.
+    pub fn service(&self, service: &str) -> Requests {
+        self.requests(&ScopeName::Service(service.into()))
+    }
+
+    /// The gauge `traefik_service_server_up` of a server with a health check; it is shown
+    /// while somebody holds it.
+    pub fn server_up(&self, service: &str, url: &str) -> Gauge {
+        Gauge(keep(&self.server_up, &(service.into(), url.into()), || AtomicI64::new(1)))
+    }
+
+    /// Counts retried requests of a service.
+    pub fn retries(&self, service: &str) -> Arc<AtomicU64> {
+        keep(&self.retries, &service.into(), || AtomicU64::new(0))
+    }
+
+    /// The gauge `traefik_open_connections` of an entry point.
+    pub fn open_connections(&self, entry_point: &str) -> Gauge {
+        Gauge(keep(&self.connections, &(entry_point.into(), "TCP"), || AtomicI64::new(0)))
+    }
+
+    /// Counts a request that came over TLS. Call with a handle kept per connection.
+    pub fn tls_requests(&self, entry_point: &str, tls: &TlsInfo) -> Arc<AtomicU64> {
+        let name = (entry_point.into(), tls.version, tls.cipher);
+        keep(&self.tls_requests, &name, || AtomicU64::new(0))
+    }
+
+    /// The certificates now held: cn, serial, comma-joined SANs, and expiry in Unix seconds.
+    pub fn set_certificates(
+        &self,
+        certificates: impl IntoIterator<Item = (String, String, String, i64)>,
+    ) {
+        let certificates =
+            certificates.into_iter().map(|(cn, serial, sans, end)| ((cn, serial, sans), end));
+        *self.certificates.lock().unwrap_or_else(PoisonError::into_inner) = certificates.collect();
+    }
+
+    /// Counts a publication.
+    pub fn reload(&self) {
+        self.reloads.fetch_add(1, Relaxed);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.last_reload.store(i64::try_from(now.as_secs()).unwrap_or(i64::MAX), Relaxed);
+    }
+
+    /// Counts a panic that cost a connection.
+    pub fn panicked(&self) {
+        self.panics.fetch_add(1, Relaxed);
+    }
+
+    /// Counts access log lines that were dropped because the writer is behind.
+    pub fn dropped_lines(&self, lines: u64) {
+        self.dropped_lines.store(lines, Relaxed);
+    }
+
+    /// Says whether the engine's events come in, and how many calls it got so far.
+    pub fn engine(&self, connected: bool, calls: u64) {
+        self.engine_connected.store(i64::from(connected), Relaxed);
+        self.engine_calls.store(calls, Relaxed);
+    }
+
+    /// Takes the plots' next points; call once a second.
+    pub fn tick(&self) {
+        let scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        let services: Vec<_> = scopes
+            .iter()
+            .filter(|(_, entry)| Arc::strong_count(&entry.value) > 1)
+            .filter_map(|(name, entry)| match name {
+                ScopeName::Service(name) => Some((Arc::clone(name), Arc::clone(&entry.value))),
+                ScopeName::EntryPoint(_) | ScopeName::Router { .. } => None,
+            })
+            .collect();
+        drop(scopes);
+        self.history.tick(&services);
+    }
+
+    /// The plots' data.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// When the process's metrics began.
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vanished_service_is_shown_once_more_and_then_gone() {
+        let metrics = Metrics::new(&settings::Metrics::default(), 1);
+        let handle = metrics.service("web@docker");
+        assert_eq!(sweep(&metrics.scopes).len(), 1);
+        drop(handle);
+
+        assert_eq!(sweep(&metrics.scopes).len(), 1);
+        assert_eq!(sweep(&metrics.scopes).len(), 0);
+    }
+
+    #[test]
+    fn a_service_that_comes_back_goes_on_counting() {
+        let metrics = Metrics::new(&settings::Metrics::default(), 1);
+        drop(metrics.service("web@docker"));
+        sweep(&metrics.scopes);
+        let _handle = metrics.service("web@docker");
+        sweep(&metrics.scopes);
+
+        assert_eq!(sweep(&metrics.scopes).len(), 1);
+    }
+
+    #[test]
+    fn without_prometheus_only_services_are_counted() {
+        let metrics = Metrics::new(&settings::Metrics::default(), 1);
+
+        assert!(metrics.service("a").is_on());
+        assert!(!metrics.entry_point("web").is_on());
+        assert!(!metrics.router("a", "b").is_on());
+    }
+}
