@@ -5,6 +5,7 @@ mod answer;
 mod websocket;
 
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -231,7 +232,9 @@ pub async fn serve(listener: TcpListener, replica: Arc<Replica>, speaks: Speaks)
 
 async fn connection(stream: TcpStream, replica: Arc<Replica>, speaks: Speaks) {
     let _ = stream.set_nodelay(true);
-    let peer = stream.peer_addr().ok();
+    // An IPv4 client of the dual-stack socket is shown as one.
+    let canonical = |peer: SocketAddr| SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let peer = stream.peer_addr().ok().map(canonical);
     let stopping = replica.stopping.clone();
     let service = service_fn(move |request| answer::answer(request, Arc::clone(&replica), peer));
     let io = TokioIo::new(stream);
