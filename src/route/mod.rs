@@ -1,15 +1,26 @@
 //! Compiled matchers and their index: request to router. Must never evaluate a rule it
 //! could have indexed away.
 
+mod index;
+mod normal_form;
+mod program;
+mod query;
+mod trie;
+
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::middleware::Chain;
-use crate::model::Name;
+use crate::model::{Name, Provider};
 use crate::{balance, observe};
 
+use index::Index;
+pub use program::Program;
+pub use query::Separators;
+
 /// What rules look at.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// Lower case, without port and trailing dot; may be empty.
     pub host: &'a str,
@@ -33,8 +44,12 @@ pub struct Route {
     pub name: Name,
     /// Its rule as written.
     pub rule: Box<str>,
+    /// The same, compiled.
+    pub program: Arc<Program>,
     /// Effective priority.
     pub priority: i64,
+    /// It answers TLS only; without it, plain HTTP only.
+    pub tls: bool,
     /// Its middlewares, entry point's first.
     pub chain: Chain,
     /// Its service.
@@ -49,7 +64,18 @@ pub struct Route {
 
 /// The routers of one entry point.
 #[derive(Default)]
-pub struct EntryTable {}
+pub struct EntryTable {
+    plain: Half,
+    tls: Half,
+    separators: Separators,
+}
+
+/// The routers for either plain HTTP or TLS, in the order they are tried.
+#[derive(Default)]
+struct Half {
+    routes: Box<[Arc<Route>]>,
+    index: Index,
+}
 
 /// Told which rules were tried, in order; `()` on the request path.
 pub trait Witness {
@@ -62,8 +88,46 @@ impl Witness for () {
 }
 
 impl EntryTable {
-    /// The route for a request, if any.
-    pub fn find<W: Witness>(&self, _view: &View<'_>, _witness: &mut W) -> Option<&Arc<Route>> {
-        None
+    /// Indexes the routers of one entry point.
+    pub fn build(routes: Vec<Arc<Route>>, separators: Separators) -> Self {
+        let (tls, plain) = routes.into_iter().partition(|route| route.tls);
+        Self { plain: Half::build(plain), tls: Half::build(tls), separators }
     }
+
+    /// The route for a request, if any. Allocates nothing.
+    pub fn find<W: Witness>(&self, view: &View<'_>, witness: &mut W) -> Option<&Arc<Route>> {
+        let half = if view.tls { &self.tls } else { &self.plain };
+        let rank = half.index.first(view.host, view.path, &mut |rank| {
+            half.routes.get(rank).is_some_and(|route| {
+                let matched = route.program.matches(view, self.separators);
+                witness.tried(route, matched);
+                matched
+            })
+        })?;
+        half.routes.get(rank)
+    }
+
+    /// All routers, plain ones first, each kind in the order it is tried.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.plain.routes.iter().chain(&self.tls.routes)
+    }
+}
+
+impl Half {
+    fn build(mut routes: Vec<Arc<Route>>) -> Self {
+        routes.sort_by(|left, right| order(left).cmp(&order(right)));
+        let index = Index::build(routes.iter().map(|route| route.program.places()));
+        Self { routes: routes.into_boxed_slice(), index }
+    }
+}
+
+/// Higher priorities first; then Wharf's own, Docker's and files' as in Traefik's default
+/// precedence; then by name, where Traefik leaves it open.
+fn order(route: &Route) -> (Reverse<i64>, u8, &str) {
+    let provider = match route.name.provider() {
+        Provider::Internal => 0,
+        Provider::Docker => 1,
+        Provider::File => 2,
+    };
+    (Reverse(route.priority), provider, route.name.as_str())
 }
