@@ -1,6 +1,12 @@
 //! Traefik's JSON, the dashboard's pages, SSE, ping and the scrape. Must never write anything.
 
+mod answer;
+mod dashboard;
 mod internal;
+mod json;
+mod list;
+mod query;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,11 +38,24 @@ pub struct Sources {
 /// The services inside Wharf that the settings turn on, by full name: `api@internal`,
 /// `dashboard@internal`, `ping@internal`, `prometheus@internal`, and always `noop@internal`.
 pub fn handlers(sources: &Sources) -> BTreeMap<String, Arc<dyn Handler>> {
+    let settings = &sources.settings;
     let mut handlers: BTreeMap<String, Arc<dyn Handler>> = BTreeMap::new();
-    handlers.insert("noop@internal".to_owned(), Arc::new(internal::Noop));
-    if let Some(ping) = &sources.settings.ping {
-        let ping = internal::Ping::new(ping, sources.terminating.clone());
-        handlers.insert("ping@internal".to_owned(), Arc::new(ping));
+    let mut put = |name: &str, handler: Arc<dyn Handler>| {
+        handlers.insert(name.to_owned(), handler);
+    };
+    put("noop@internal", Arc::new(internal::Noop));
+    if let Some(ping) = &settings.ping {
+        put("ping@internal", Arc::new(internal::Ping::new(ping, sources.terminating.clone())));
+    }
+    if settings.metrics.prometheus.is_some() {
+        put("prometheus@internal", Arc::new(internal::Scrape::new(Arc::clone(&sources.metrics))));
+    }
+    if let Some(api) = &settings.api {
+        let dashboard = api.dashboard.then(|| Arc::new(dashboard::Dashboard::new(sources.clone())));
+        if let Some(dashboard) = &dashboard {
+            put("dashboard@internal", Arc::clone(dashboard) as Arc<dyn Handler>);
+        }
+        put("api@internal", Arc::new(internal::Api::new(sources.clone(), api.clone(), dashboard)));
     }
     handlers
 }
