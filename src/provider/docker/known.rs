@@ -1,0 +1,348 @@
+//! The containers that are known, and what each event means for them. Decides only; the
+//! calls are made by `watch`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::event::{self, Action, Event};
+use crate::labels::{Container, Decoder};
+use crate::model::ReplicaState;
+
+/// A container that outlives its stop signal by this much was not meant to end.
+const SURVIVES: Duration = Duration::from_secs(35);
+
+/// What an event asks for.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Step {
+    /// Look at this container.
+    pub(super) inspect: Option<Arc<str>>,
+    /// Tell this state at once.
+    pub(super) replica: Option<(Arc<str>, ReplicaState)>,
+}
+
+/// The containers that are known.
+pub(super) struct Known {
+    containers: BTreeMap<Arc<str>, Container>,
+    /// When a container was told to stop.
+    told: HashMap<Arc<str>, Instant>,
+    pub(super) decoder: Decoder,
+    /// Something changed since the desired state was last taken.
+    pub(super) dirty: bool,
+}
+
+impl Known {
+    pub(super) fn new(decoder: Decoder) -> Self {
+        Self { containers: BTreeMap::new(), told: HashMap::new(), decoder, dirty: true }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.containers.len()
+    }
+
+    /// Applies an event.
+    pub(super) fn on_event(&mut self, event: &Event, now: Instant) -> Step {
+        let id = &event.container;
+        let known = self.containers.get(id);
+        let running = known.is_some_and(|container| container.state != ReplicaState::Gone);
+        let inspect = || Step { inspect: Some(Arc::clone(id)), replica: None };
+        match event.action {
+            Action::Started if self.decoder.wants(&event.attributes) => inspect(),
+            Action::Started => {
+                self.remove(id);
+                Step::default()
+            }
+            // Networks are connected before a start: the start is looked at.
+            Action::Moved if running => inspect(),
+            Action::Altered if known.is_some() => inspect(),
+            Action::Signalled(signal) if running => self.signalled(id, signal, now),
+            Action::Ended if running => self.became(id, ReplicaState::Gone),
+            Action::Became(state) if running => self.became(id, state),
+            Action::Removed => {
+                self.remove(id);
+                Step {
+                    inspect: None,
+                    replica: running.then(|| (Arc::clone(id), ReplicaState::Gone)),
+                }
+            }
+            Action::Moved
+            | Action::Altered
+            | Action::Signalled(_)
+            | Action::Ended
+            | Action::Became(_) => Step::default(),
+        }
+    }
+
+    fn signalled(&mut self, id: &Arc<str>, signal: i32, now: Instant) -> Step {
+        let own = self.containers.get(id).and_then(|container| container.stop_signal);
+        if event::ENDING.contains(&signal) || own == Some(signal) {
+            self.told.insert(Arc::clone(id), now);
+            return self.became(id, ReplicaState::Stopping);
+        }
+        // A list does not tell the stop signal; nginx's QUIT is common, httpd's WINCH rare.
+        let inspect = own.is_none().then(|| Arc::clone(id));
+        Step { inspect, replica: None }
+    }
+
+    /// Whether a signal other than the usual ones turned out to be the container's own.
+    pub(super) fn was_signalled(&mut self, id: &Arc<str>, signal: i32, now: Instant) -> Step {
+        let own = self.containers.get(id).and_then(|container| container.stop_signal);
+        if own == Some(signal) { self.signalled(id, signal, now) } else { Step::default() }
+    }
+
+    fn became(&mut self, id: &Arc<str>, state: ReplicaState) -> Step {
+        let Some(container) = self.containers.get_mut(id) else { return Step::default() };
+        if container.state == state {
+            return Step::default();
+        }
+        // A health check that ends after the stop signal says nothing new.
+        let ends = matches!(state, ReplicaState::Gone | ReplicaState::Stopping);
+        if container.state == ReplicaState::Stopping && !ends {
+            return Step::default();
+        }
+        container.state = state;
+        self.decoder.update(container);
+        self.dirty = true;
+        Step { inspect: None, replica: Some((Arc::clone(id), state)) }
+    }
+
+    fn remove(&mut self, id: &Arc<str>) {
+        self.told.remove(id);
+        if self.containers.remove(id).is_some() {
+            self.decoder.remove(id);
+            self.dirty = true;
+        }
+    }
+
+    /// Takes what an inspect found; `None`: the engine knows it no more.
+    pub(super) fn on_inspect(&mut self, id: &Arc<str>, found: Option<Container>) -> Step {
+        let Some(mut found) = found else {
+            self.remove(id);
+            return Step::default();
+        };
+        let before = self.containers.get(id);
+        if let Some(before) = before {
+            keep_address(before, &mut found);
+            if before.state == ReplicaState::Stopping
+                && found.state != ReplicaState::Gone
+                && before.started == found.started
+            {
+                found.state = ReplicaState::Stopping;
+            }
+        }
+        if before == Some(&found) {
+            return Step::default();
+        }
+        if found.state != ReplicaState::Stopping {
+            self.told.remove(id);
+        }
+        let state = found.state;
+        let changed = before.is_some_and(|before| before.state != state);
+        self.decoder.update(&found);
+        self.containers.insert(Arc::clone(id), found);
+        self.dirty = true;
+        Step { inspect: None, replica: changed.then(|| (Arc::clone(id), state)) }
+    }
+
+    /// Compares a fresh list with what is known, but for the containers in `touched`, of
+    /// which something newer is known. Returns what has to be looked at, and how many
+    /// differences there were.
+    pub(super) fn on_list(
+        &mut self,
+        listed: Vec<Container>,
+        touched: &HashSet<Arc<str>>,
+        now: Instant,
+    ) -> (Vec<Arc<str>>, usize) {
+        let mut differences = 0;
+        let mut inspect = Vec::new();
+        let there: HashSet<_> =
+            listed.iter().map(|found| Arc::clone(&found.container.id)).collect();
+        let gone: Vec<_> = self
+            .containers
+            .keys()
+            .filter(|id| !there.contains(*id) && !touched.contains(*id))
+            .map(Arc::clone)
+            .collect();
+        for id in gone {
+            differences += 1;
+            self.remove(&id);
+        }
+        for mut found in listed {
+            let id = Arc::clone(&found.container.id);
+            if touched.contains(&id) || !self.differs(&mut found, now) {
+                continue;
+            }
+            differences += 1;
+            if lacks_detail(&found) && self.decoder.wants(&found.labels) {
+                inspect.push(Arc::clone(&id));
+            }
+            if found.state != ReplicaState::Stopping {
+                self.told.remove(&id);
+            }
+            self.decoder.update(&found);
+            self.containers.insert(id, found);
+            self.dirty = true;
+        }
+        (inspect, differences)
+    }
+
+    /// Whether a list says something new; what a list does not tell is taken from before.
+    fn differs(&self, found: &mut Container, now: Instant) -> bool {
+        let id = &Arc::clone(&found.container.id);
+        let Some(before) = self.containers.get(id) else { return true };
+        keep_address(before, found);
+        found.created = before.created;
+        found.stop_signal = found.stop_signal.or(before.stop_signal);
+        if before.state != ReplicaState::Gone || found.state == ReplicaState::Gone {
+            found.started = before.started;
+        }
+        if matches!(found.state, ReplicaState::Gone | ReplicaState::Paused) {
+            found.has_health_check = before.has_health_check;
+        }
+        let told = self.told.get(id).is_some_and(|told| now.duration_since(*told) < SURVIVES);
+        if told && found.state != ReplicaState::Gone {
+            found.state = ReplicaState::Stopping;
+        }
+        before != found
+    }
+
+    /// Containers whose network others use, and whose addresses are not known.
+    pub(super) fn unknown_hosts(&self, container: &Container) -> Option<Arc<str>> {
+        let id = container.network_mode.strip_prefix("container:")?;
+        (!self.containers.contains_key(id)).then(|| id.into())
+    }
+}
+
+/// A stopped container has no address: the last one is kept, so that its server stays named.
+fn keep_address(before: &Container, found: &mut Container) {
+    if found.state == ReplicaState::Gone {
+        found.networks.clone_from(&before.networks);
+        found.exposed.clone_from(&before.exposed);
+        found.bindings.clone_from(&before.bindings);
+    }
+}
+
+/// Whether a list tells too little to find the container's server.
+fn lacks_detail(found: &Container) -> bool {
+    found.state != ReplicaState::Gone && found.exposed.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings;
+
+    fn known(containers: &[Container]) -> Known {
+        let mut known =
+            Known::new(Decoder::new(&settings::Docker::default(), &settings::Wharf::default()));
+        known.on_list(containers.to_vec(), &HashSet::new(), Instant::now());
+        known.dirty = false;
+        known
+    }
+
+    fn running(id: &str) -> Container {
+        Container {
+            state: ReplicaState::Running,
+            exposed: vec![(80, "tcp".to_owned())],
+            ..Container::named(id, id)
+        }
+    }
+
+    fn event(id: &str, action: Action) -> Event {
+        Event { container: id.into(), action, attributes: HashMap::new() }
+    }
+
+    #[test]
+    fn a_start_asks_for_one_inspect_and_a_connect_before_it_for_none() {
+        let mut known = known(&[]);
+
+        let connect = known.on_event(&event("a", Action::Moved), Instant::now());
+        let start = known.on_event(&event("a", Action::Started), Instant::now());
+
+        assert_eq!(connect, Step::default());
+        assert_eq!(start, Step { inspect: Some("a".into()), replica: None });
+    }
+
+    #[test]
+    fn a_container_that_is_switched_off_is_not_looked_at() {
+        let mut known = known(&[]);
+        let attributes = HashMap::from([("traefik.enable".to_owned(), "false".to_owned())]);
+        let start = Event { attributes, ..event("a", Action::Started) };
+
+        assert_eq!(known.on_event(&start, Instant::now()), Step::default());
+    }
+
+    #[test]
+    fn only_a_signal_that_ends_it_makes_a_replica_stop() {
+        for (signal, own, expected) in [
+            (15, Some(15), Some(ReplicaState::Stopping)),
+            (9, Some(15), Some(ReplicaState::Stopping)),
+            (28, Some(28), Some(ReplicaState::Stopping)),
+            (28, Some(15), None),
+            (1, Some(15), None),
+        ] {
+            let mut known = known(&[Container { stop_signal: own, ..running("a") }]);
+
+            let step = known.on_event(&event("a", Action::Signalled(signal)), Instant::now());
+
+            assert_eq!(step.replica.map(|(_, state)| state), expected, "{signal} {own:?}");
+        }
+    }
+
+    #[test]
+    fn a_stopping_replica_does_not_come_back_by_its_health_check() {
+        let mut known = known(&[running("a")]);
+        known.on_event(&event("a", Action::Signalled(15)), Instant::now());
+
+        let health =
+            known.on_event(&event("a", Action::Became(ReplicaState::Running)), Instant::now());
+        let died = known.on_event(&event("a", Action::Ended), Instant::now());
+
+        assert_eq!(health, Step::default());
+        assert_eq!(died.replica, Some(("a".into(), ReplicaState::Gone)));
+    }
+
+    #[test]
+    fn the_audit_brings_back_a_replica_that_outlived_its_signal() {
+        let mut known = known(&[running("a")]);
+        let told = Instant::now();
+        known.on_event(&event("a", Action::Signalled(15)), told);
+
+        known.on_list(vec![running("a")], &HashSet::new(), told + Duration::from_secs(5));
+        assert_eq!(known.containers.get("a").unwrap().state, ReplicaState::Stopping);
+
+        known.on_list(vec![running("a")], &HashSet::new(), told + Duration::from_secs(60));
+        assert_eq!(known.containers.get("a").unwrap().state, ReplicaState::Running);
+    }
+
+    #[test]
+    fn a_list_that_says_nothing_new_changes_nothing() {
+        let mut known = known(&[running("a"), running("b")]);
+
+        let (inspect, differences) =
+            known.on_list(vec![running("b"), running("a")], &HashSet::new(), Instant::now());
+
+        assert_eq!((inspect.len(), differences, known.dirty), (0, 0, false));
+    }
+
+    #[test]
+    fn a_container_missing_from_a_list_is_forgotten() {
+        let mut known = known(&[running("a"), running("b")]);
+
+        known.on_list(vec![running("b")], &HashSet::new(), Instant::now());
+
+        assert!(!known.containers.contains_key("a") && known.dirty);
+    }
+
+    #[test]
+    fn a_stopped_container_keeps_its_last_address() {
+        let mut known = known(&[running("a")]);
+        let stopped = Container { state: ReplicaState::Gone, exposed: Vec::new(), ..running("a") };
+
+        known.on_inspect(&"a".into(), Some(stopped));
+
+        let after = known.containers.get("a").unwrap();
+        assert_eq!((after.state, after.exposed.len()), (ReplicaState::Gone, 1));
+    }
+}

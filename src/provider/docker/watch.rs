@@ -1,0 +1,421 @@
+//! The watching itself: connect, subscribe, list, follow events, and again when it breaks.
+
+use std::collections::{HashSet, VecDeque};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rand::Rng;
+use tokio::sync::mpsc;
+use tokio::time;
+
+use super::endpoint::Endpoint;
+use super::engine::{Engine, Error};
+use super::event::{Action, Event};
+use super::inspect;
+use super::known::{Known, Step};
+use crate::labels::{Container, Decoder};
+use crate::model::{Desired, Provider};
+use crate::problem::{Code, Origin, Problem};
+use crate::provider::{Change, EngineState};
+use crate::settings;
+
+/// Calls to the engine at once.
+const INSPECTS: usize = 16;
+/// How long a change may wait for others that are already being looked at.
+const GATHER: Duration = Duration::from_millis(20);
+/// The least time between two desired states.
+const REST: Duration = Duration::from_millis(30);
+/// How often a full list is compared with what is known.
+const AUDIT: Duration = Duration::from_secs(60);
+/// Limit of a call when none is set.
+const CALL: Duration = Duration::from_secs(10);
+/// Waits between attempts to connect.
+const BACK_OFF: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(5);
+
+/// Tells that there is no way to an engine, and why.
+pub(super) async fn refuse(problem: Problem, changes: &mpsc::Sender<Change>) {
+    let state = EngineState {
+        error: Some(problem.text.to_string()),
+        since: Some(SystemTime::now()),
+        ..EngineState::default()
+    };
+    let desired = Desired { problems: vec![problem], ..Desired::default() };
+    // A closed channel means that everything is ending.
+    drop(changes.send(Change::Engine(state)).await);
+    drop(changes.send(Change::Desired(Provider::Docker, Arc::new(desired))).await);
+}
+
+/// The watcher.
+pub(super) struct Watch {
+    endpoint: Endpoint,
+    changes: mpsc::Sender<Change>,
+    follow: bool,
+    timeout: Duration,
+    known: Known,
+    state: EngineState,
+    calls: Arc<AtomicU64>,
+    /// Why there is no engine.
+    lost: Option<Problem>,
+    /// When the desired state was last sent, and since when there is news.
+    sent: Option<Instant>,
+    news: Option<Instant>,
+}
+
+/// How a session ended without an error.
+struct Finished;
+
+/// One connection's bookkeeping.
+#[derive(Default)]
+struct Session {
+    waiting: VecDeque<Arc<str>>,
+    queued: HashSet<Arc<str>>,
+    running: HashSet<Arc<str>>,
+    /// What was heard of since the running list was asked for.
+    touched: HashSet<Arc<str>>,
+    /// Signals that were sent to containers whose stop signal is not known yet.
+    signals: Vec<(Arc<str>, i32)>,
+}
+
+impl Session {
+    fn ask(&mut self, id: Arc<str>) {
+        if self.queued.insert(Arc::clone(&id)) {
+            self.waiting.push_back(id);
+        }
+    }
+
+    /// The next to look at. One that is being looked at waits: its answer may be of before.
+    fn next(&mut self) -> Option<Arc<str>> {
+        if self.running.len() >= INSPECTS {
+            return None;
+        }
+        let free = self.waiting.iter().position(|id| !self.running.contains(id))?;
+        let id = self.waiting.remove(free)?;
+        self.queued.remove(&id);
+        self.running.insert(Arc::clone(&id));
+        Some(id)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty()
+    }
+}
+
+impl Watch {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        docker: &settings::Docker,
+        wharf: &settings::Wharf,
+        changes: mpsc::Sender<Change>,
+    ) -> Self {
+        let state =
+            EngineState { endpoint: endpoint.address.to_string(), ..EngineState::default() };
+        Self {
+            endpoint,
+            changes,
+            follow: docker.watch,
+            timeout: docker.http_client_timeout.positive().unwrap_or(CALL),
+            known: Known::new(Decoder::new(docker, wharf)),
+            state,
+            calls: Arc::default(),
+            lost: None,
+            sent: None,
+            news: None,
+        }
+    }
+
+    /// Watches for ever, or lists once when events are not to be followed.
+    pub(super) async fn run(mut self) {
+        let mut wait = *BACK_OFF.start();
+        loop {
+            let error = match self.session().await {
+                Ok(Finished) => return,
+                Err(error) => error,
+            };
+            if self.state.connected {
+                wait = *BACK_OFF.start();
+            }
+            self.lose(&error).await;
+            let jittered = wait.mul_f64(rand::rng().random_range(0.5..1.0));
+            time::sleep(jittered).await;
+            wait = (wait * 2).min(*BACK_OFF.end());
+        }
+    }
+
+    /// Says that the engine is gone. What was known stays served.
+    async fn lose(&mut self, error: &Error) {
+        let text = format!("the Docker engine can't be followed: {error}");
+        let problem = Problem::error(
+            Code::Engine,
+            Origin::Engine(self.endpoint.address.clone()),
+            if self.known.len() == 0 {
+                text
+            } else {
+                format!("{text}; what was last known is still served")
+            },
+        )
+        .mend(error.mend(&self.endpoint));
+        if self.lost.as_ref() != Some(&problem) {
+            tracing::warn!("{problem}");
+        }
+        if self.state.connected || self.state.since.is_none() {
+            self.state.since = Some(SystemTime::now());
+        }
+        self.state.connected = false;
+        self.state.error = Some(error.to_string());
+        self.lost = Some(problem);
+        self.tell_engine().await;
+        self.publish().await;
+    }
+
+    async fn session(&mut self) -> Result<Finished, Error> {
+        let engine = Engine::open(&self.endpoint, self.timeout, Arc::clone(&self.calls)).await?;
+        let mut session = Session::default();
+        if !self.follow {
+            let listed = engine.list().await?;
+            self.apply_list(&engine, listed, &mut session);
+            self.inspect_all(&engine, &mut session).await;
+            self.connect(&engine).await;
+            return Ok(Finished);
+        }
+        // The engine may be slow to list; what happens meanwhile waits in the stream. The
+        // stream is lazy: it must be polled for the subscription to be sent.
+        let mut events = pin!(engine.events());
+        let mut early = VecDeque::new();
+        {
+            let mut list = pin!(async {
+                engine.subscribed().await?;
+                engine.list().await
+            });
+            let listed = loop {
+                tokio::select! {
+                    listed = &mut list => break listed?,
+                    event = events.next() => early.push_back(next_event(event)?),
+                }
+            };
+            self.apply_list(&engine, listed, &mut session);
+        }
+        self.inspect_all(&engine, &mut session).await;
+        self.connect(&engine).await;
+        for event in early.into_iter().flatten() {
+            self.on_event(&event, &mut session).await;
+        }
+        self.follow(&engine, events, session).await
+    }
+
+    async fn follow(
+        &mut self,
+        engine: &Engine,
+        mut events: impl futures_util::Stream<Item = Result<bollard::models::EventMessage, Error>>
+        + Unpin,
+        mut session: Session,
+    ) -> Result<Finished, Error> {
+        let mut inspects = FuturesUnordered::new();
+        let mut lists = FuturesUnordered::new();
+        let mut audit = time::interval(AUDIT);
+        audit.reset();
+        loop {
+            while let Some(id) = session.next() {
+                inspects.push(look(engine, id));
+            }
+            let due = self.due(session.is_idle());
+            tokio::select! {
+                biased;
+                event = events.next() => {
+                    if let Some(event) = next_event(event)? {
+                        self.on_event(&event, &mut session).await;
+                    }
+                }
+                Some((id, found)) = inspects.next() => {
+                    session.running.remove(&id);
+                    self.on_found(&id, found, &mut session).await;
+                }
+                () = sleep_until(due), if due.is_some() => self.publish().await,
+                Some(listed) = lists.next() => self.audited(engine, listed?, &mut session).await,
+                _ = audit.tick(), if lists.is_empty() => {
+                    session.touched.clear();
+                    lists.push(engine.list());
+                }
+                () = self.changes.closed() => return Ok(Finished),
+            }
+        }
+    }
+
+    /// When the desired state has to go out: at once, unless more is being looked at or one
+    /// went out just now.
+    fn due(&mut self, idle: bool) -> Option<Instant> {
+        if !self.known.dirty {
+            self.news = None;
+            return None;
+        }
+        let now = Instant::now();
+        let news = *self.news.get_or_insert(now);
+        let gathered = if idle { news } else { news + GATHER };
+        Some(self.sent.map_or(gathered, |sent| gathered.max(sent + REST)))
+    }
+
+    async fn on_event(&mut self, event: &Event, session: &mut Session) {
+        session.touched.insert(Arc::clone(&event.container));
+        let step = self.known.on_event(event, Instant::now());
+        if let (Some(id), Action::Signalled(signal)) = (&step.inspect, event.action) {
+            session.signals.push((Arc::clone(id), signal));
+        }
+        self.take(step, session).await;
+    }
+
+    async fn take(&mut self, step: Step, session: &mut Session) {
+        if let Some((container, state)) = step.replica {
+            // A closed channel is seen by `follow`.
+            drop(self.changes.send(Change::Replica { container, state }).await);
+        }
+        if let Some(id) = step.inspect {
+            session.ask(id);
+        }
+    }
+
+    async fn on_found(
+        &mut self,
+        id: &Arc<str>,
+        found: Result<Option<Container>, Error>,
+        session: &mut Session,
+    ) {
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                // One stuck container must not hide the others; the audit tries again.
+                tracing::warn!(container = %id, "inspect: {error}");
+                return;
+            }
+        };
+        let host = found.as_ref().and_then(|container| self.known.unknown_hosts(container));
+        if let Some(host) = host {
+            session.ask(host);
+        }
+        session.touched.insert(Arc::clone(id));
+        let step = self.known.on_inspect(id, found);
+        self.take(step, session).await;
+        let now = Instant::now();
+        let mut mine = Vec::new();
+        session.signals.retain(|(container, signal)| {
+            let is_mine = container == id;
+            mine.extend(is_mine.then_some(*signal));
+            !is_mine
+        });
+        for signal in mine {
+            let step = self.known.was_signalled(id, signal, now);
+            self.take(step, session).await;
+        }
+    }
+
+    async fn audited(
+        &mut self,
+        engine: &Engine,
+        listed: Vec<bollard::models::ContainerSummary>,
+        session: &mut Session,
+    ) {
+        let differences = self.apply_list(engine, listed, session);
+        if differences > 0 {
+            tracing::info!(differences, "a full list mended what the events did not tell");
+        }
+        self.tell_engine().await;
+    }
+
+    fn apply_list(
+        &mut self,
+        engine: &Engine,
+        listed: Vec<bollard::models::ContainerSummary>,
+        session: &mut Session,
+    ) -> usize {
+        let listed: Vec<_> = listed.into_iter().filter_map(inspect::from_summary).collect();
+        let all: Vec<_> = if engine.terse_lists {
+            listed.iter().map(|container| Arc::clone(&container.container.id)).collect()
+        } else {
+            Vec::new()
+        };
+        let (inspect, differences) = self.known.on_list(listed, &session.touched, Instant::now());
+        for id in all.into_iter().chain(inspect) {
+            session.ask(id);
+        }
+        differences
+    }
+
+    /// Looks at everything that is asked for, at the start.
+    async fn inspect_all(&mut self, engine: &Engine, session: &mut Session) {
+        let mut inspects = FuturesUnordered::new();
+        loop {
+            while let Some(id) = session.next() {
+                inspects.push(look(engine, id));
+            }
+            let Some((id, found)) = inspects.next().await else { return };
+            session.running.remove(&id);
+            self.on_found(&id, found, session).await;
+        }
+    }
+
+    /// The engine is there and everything is known.
+    async fn connect(&mut self, engine: &Engine) {
+        tracing::info!(
+            endpoint = %self.endpoint.address,
+            version = %engine.version,
+            containers = self.known.len(),
+            "following the Docker engine"
+        );
+        self.lost = None;
+        self.state.connected = true;
+        self.state.error = None;
+        self.state.since = Some(SystemTime::now());
+        self.state.version = Some(engine.version.clone());
+        self.tell_engine().await;
+        self.publish().await;
+    }
+
+    async fn tell_engine(&mut self) {
+        self.state.containers = self.known.len();
+        self.state.calls = self.calls.load(Ordering::Relaxed);
+        drop(self.changes.send(Change::Engine(self.state.clone())).await);
+    }
+
+    async fn publish(&mut self) {
+        let mut desired = self.known.decoder.desired();
+        desired.problems.extend(self.lost.clone());
+        self.known.dirty = false;
+        self.news = None;
+        self.sent = Some(Instant::now());
+        drop(self.changes.send(Change::Desired(Provider::Docker, Arc::new(desired))).await);
+        if self.state.containers != self.known.len() {
+            self.tell_engine().await;
+        }
+    }
+}
+
+async fn look(engine: &Engine, id: Arc<str>) -> (Arc<str>, Result<Option<Container>, Error>) {
+    let found = match engine.inspect(&id).await {
+        Ok(found) => Ok(inspect::from_inspect(found)),
+        Err(Error::Missing) => Ok(None),
+        Err(error) => Err(error),
+    };
+    (id, found)
+}
+
+fn next_event(
+    event: Option<Result<bollard::models::EventMessage, Error>>,
+) -> Result<Option<Event>, Error> {
+    match event {
+        Some(Ok(message)) => Ok(Event::read(message)),
+        Some(Err(error)) => Err(error),
+        None => Err(Error::Broken {
+            call: "events",
+            text: "the engine closed the stream".to_owned(),
+            kind: None,
+        }),
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    if let Some(due) = due {
+        time::sleep_until(due.into()).await;
+    }
+}
