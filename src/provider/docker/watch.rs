@@ -158,7 +158,8 @@ impl Watch {
             },
         )
         .mend(error.mend(&self.endpoint));
-        if self.lost.as_ref() != Some(&problem) {
+        let is_news = self.lost.as_ref() != Some(&problem);
+        if is_news {
             tracing::warn!("{problem}");
         }
         if self.state.connected || self.state.since.is_none() {
@@ -168,7 +169,9 @@ impl Watch {
         self.state.error = Some(error.to_string());
         self.lost = Some(problem);
         self.tell_engine().await;
-        self.publish().await;
+        if is_news {
+            self.publish().await;
+        }
     }
 
     async fn session(&mut self) -> Result<Finished, Error> {
