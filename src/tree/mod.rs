@@ -1,11 +1,25 @@
 //! One untyped form for labels, flags, environment, YAML and TOML, and one serde decoder
 //! out of it. Must never know what a key means.
 
+mod decode;
+mod environment;
+pub mod file;
+mod flags;
+mod insert;
+mod scalar;
+pub mod suggest;
+mod toml;
+mod yaml;
+
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use crate::problem::Origin;
 
-use crate::problem::{Origin, Problem};
+pub use decode::{Switch, decode, switch};
+pub use environment::environment;
+pub use flags::{FlagKind, flags};
+pub use insert::{MAX_LABELS, label};
 
 /// One place of a configuration: a value, or children, or both (a label may switch a
 /// section on and set keys below it).
@@ -19,11 +33,63 @@ pub struct Node {
     pub children: BTreeMap<Key, Node>,
 }
 
-/// A key as written; compares without ASCII case.
+impl Node {
+    /// Nothing, written at `origin`.
+    pub fn new(origin: Origin) -> Self {
+        Self { origin, value: None, children: BTreeMap::new() }
+    }
+
+    /// A text, written at `origin`.
+    pub fn text(origin: Origin, value: impl Into<Box<str>>) -> Self {
+        Self { value: Some(value.into()), ..Self::new(origin) }
+    }
+
+    /// What is right below it under this key, in any case.
+    pub fn child(&self, key: &str) -> Option<&Node> {
+        self.children.get(&Key(key.into()))
+    }
+
+    /// Takes out what is right below it under this key, in any case.
+    pub fn take(&mut self, key: &str) -> Option<Node> {
+        self.children.remove(&Key(key.into()))
+    }
+
+    /// What is below it at a path such as `http.routers`.
+    pub fn get(&self, path: &str) -> Option<&Node> {
+        path.split('.').try_fold(self, |node, key| node.child(key))
+    }
+
+    /// What is right below it, with the keys as written; list items in their order.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.children.iter().map(|(key, node)| (&*key.0, node))
+    }
+
+    /// Whether it is a list: items and nothing else.
+    pub fn is_list(&self) -> bool {
+        !self.children.is_empty() && self.children.keys().all(|key| key.index().is_some())
+    }
+
+    /// Whether it says nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.value.is_none() && self.children.is_empty()
+    }
+}
+
+/// A key as written; compares without ASCII case, list items by number.
 #[derive(Clone, Debug)]
 pub struct Key(pub Box<str>);
 
 impl Key {
+    /// The key of a list item.
+    pub fn item(index: usize) -> Self {
+        Self(format!("[{index}]").into())
+    }
+
+    /// The number of a list item.
+    pub fn index(&self) -> Option<usize> {
+        self.0.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+    }
+
     fn lower(&self) -> impl Iterator<Item = u8> + '_ {
         self.0.bytes().map(|byte| byte.to_ascii_lowercase())
     }
@@ -31,35 +97,37 @@ impl Key {
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.0.eq_ignore_ascii_case(&other.0)
+        self.cmp(other) == Ordering::Equal
     }
 }
 
 impl Eq for Key {}
 
 impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for Key {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.lower().cmp(other.lower())
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self.index(), other.index()) {
+            (Some(one), Some(two)) => one.cmp(&two),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => self.lower().cmp(other.lower()),
+        }
     }
 }
 
-/// Decodes a node. Unread keys and bad values become problems, with the nearest known key.
-/// `None` when anything in it could not be understood.
-pub fn decode<T: DeserializeOwned>(_node: &Node, _problems: &mut Vec<Problem>) -> Option<T> {
-    todo!()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// For fields that may stand alone: `tls: true`, `tls:` and `tls: {}` are on with defaults;
-/// any other text switches the section and all keys below it off, as in Traefik.
-/// Use as `#[serde(deserialize_with = "tree::switch")]` on an `Option<Section>`.
-pub fn switch<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    Option::deserialize(deserializer)
+    #[test]
+    fn keys_compare_without_case_and_items_by_number() {
+        assert_eq!(Key("Rule".into()), Key("rULE".into()));
+        assert!(Key::item(2) < Key::item(10));
+        assert!(Key::item(2) < Key("a".into()));
+    }
 }

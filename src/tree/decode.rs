@@ -1,0 +1,510 @@
+//! The serde decoder out of a tree. Collects every problem it finds, not only the first:
+//! what could not be decoded is set aside and the rest is decoded again.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Visitor};
+
+use super::scalar::{self, Asked};
+use super::{Node, suggest};
+use crate::problem::{Code, Problem, Severity};
+
+/// Marks the newtype of [`switch`]; no type of ours has this name.
+const SWITCH: &str = "$wharf::switch";
+
+/// Decodes a node. Unread keys and bad values become problems, with the nearest known key.
+/// `None` when anything in it could not be understood.
+pub fn decode<T: DeserializeOwned>(node: &Node, problems: &mut Vec<Problem>) -> Option<T> {
+    let state = State::default();
+    let decoded = loop {
+        let known = state.aside.borrow().len();
+        match T::deserialize(Decoder { node, state: &state, path: Path::Root, is_on: false }) {
+            Ok(value) => break Some(value),
+            Err(failure) => state.report(node, Path::Root, failure),
+        }
+        // Nothing more was set aside, so another round would end the same way.
+        if state.aside.borrow().len() == known {
+            break None;
+        }
+    };
+    let found = state.problems.into_inner();
+    let is_sound = found.iter().all(|problem| problem.severity == Severity::Warning);
+    problems.extend(found);
+    decoded.filter(|_| is_sound)
+}
+
+/// For fields that may stand alone: `tls: true`, `tls:` and `tls: {}` are on with defaults;
+/// any other text switches the section and all keys below it off, as in Traefik.
+/// Use as `#[serde(deserialize_with = "tree::switch")]` on an `Option<Section>`.
+pub fn switch<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    deserializer.deserialize_newtype_struct(SWITCH, SwitchVisitor(PhantomData))
+}
+
+/// A section that may stand alone, where there is no field to put [`switch`] on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Switch<T>(pub Option<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Switch<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        switch(deserializer).map(Self)
+    }
+}
+
+struct SwitchVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for SwitchVisitor<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("true, or options below it")
+    }
+
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        T::deserialize(deserializer).map(Some)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Self::Value, D::Error> {
+        Option::deserialize(deserializer)
+    }
+}
+
+/// Why a part did not decode.
+#[derive(Debug)]
+enum Failure {
+    /// It is among the problems already.
+    Reported,
+    /// A required key is not there.
+    Missing(&'static str),
+    /// In words.
+    Text(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reported => f.write_str("reported"),
+            Self::Missing(key) => write!(f, "needs `{key}`"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl de::Error for Failure {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::Text(text.to_string())
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::Missing(field)
+    }
+}
+
+/// The keys from the decoded node down to a place.
+#[derive(Clone, Copy)]
+enum Path<'p> {
+    Root,
+    Below(&'p Path<'p>, &'p str),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Below(Self::Root, key) => f.write_str(key),
+            Self::Below(parent, key) if key.starts_with('[') => write!(f, "{parent}{key}"),
+            Self::Below(parent, key) => write!(f, "{parent}.{key}"),
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    problems: RefCell<Vec<Problem>>,
+    /// Nodes that are reported and no longer decoded. They outlive the state.
+    aside: RefCell<HashSet<*const Node>>,
+}
+
+impl State {
+    fn set_aside(&self, node: &Node) {
+        self.aside.borrow_mut().insert(std::ptr::from_ref(node));
+    }
+
+    fn is_aside(&self, node: &Node) -> bool {
+        self.aside.borrow().contains(&std::ptr::from_ref(node))
+    }
+
+    fn push(&self, problem: Problem) {
+        let mut problems = self.problems.borrow_mut();
+        // Each round meets the earlier rounds' warnings again.
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+
+    fn report(&self, node: &Node, path: Path<'_>, failure: Failure) {
+        let text = match failure {
+            Failure::Reported => return,
+            // What is missing may be what was set aside.
+            Failure::Missing(_) if !self.aside.borrow().is_empty() => String::new(),
+            Failure::Missing(key) => format!("needs `{key}`, which is not set"),
+            Failure::Text(text) => text,
+        };
+        if !text.is_empty() {
+            let text = match path {
+                Path::Root => text,
+                Path::Below(..) => format!("`{path}` {text}"),
+            };
+            self.push(Problem::error(Code::BadValue, node.origin.clone(), text));
+        }
+        self.set_aside(node);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Decoder<'n> {
+    node: &'n Node,
+    state: &'n State,
+    path: Path<'n>,
+    /// Whether a [`switch`] has already dealt with the node's own value.
+    is_on: bool,
+}
+
+impl<'n> Decoder<'n> {
+    fn own_key(&self) -> String {
+        match self.path {
+            Path::Below(_, key) => key.to_owned(),
+            Path::Root => {
+                let written = super::insert::written(&self.node.origin);
+                written.rsplit('.').next().unwrap_or_default().to_owned()
+            }
+        }
+    }
+
+    /// The text of something that has nothing below it.
+    fn scalar(&self, asked: Asked) -> Result<&'n str, Failure> {
+        if self.node.children.is_empty() {
+            return Ok(self.node.value.as_deref().unwrap_or_default());
+        }
+        let given = if self.node.is_list() { "a list" } else { "keys below it" };
+        Err(Failure::Text(format!("takes {asked}, not {given}")))
+    }
+
+    /// The children of something that has keys of its own below it.
+    fn section(&self) -> Result<(), Failure> {
+        let Node { value, children, .. } = self.node;
+        match value {
+            _ if self.is_on => {}
+            // As Traefik: an empty section says nothing, so it is a mistake.
+            None if children.is_empty() && matches!(self.path, Path::Root) => {}
+            _ if children.is_empty() => {
+                let key = self.own_key();
+                return Err(Failure::Text(format!(
+                    "says nothing: {key} cannot be a standalone element, set a key below it"
+                )));
+            }
+            Some(text) if !text.eq_ignore_ascii_case("true") => {
+                let text = scalar::quoted(text);
+                return Err(Failure::Text(format!(
+                    "takes keys below it, not the value {text} as well"
+                )));
+            }
+            Some(_) | None => {}
+        }
+        if self.node.is_list() {
+            return Err(Failure::Text("takes keys below it, not a list".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Reports the children that no field is named like.
+    fn refuse_unknown(&self, fields: &'static [&'static str]) {
+        for (key, child) in self.node.entries() {
+            let is_known = fields.iter().any(|field| field.eq_ignore_ascii_case(key));
+            if is_known || self.state.is_aside(child) {
+                continue;
+            }
+            let path = Path::Below(&self.path, key);
+            let mend = match suggest::nearest(key, fields.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if fields.is_empty() => "remove it".to_owned(),
+                None => format!("known here: {}", fields.join(", ")),
+            };
+            let origin = child.origin.clone();
+            let text = format!("no such key `{path}`");
+            self.state.push(Problem::error(Code::UnknownKey, origin, text).mend(mend));
+            self.state.set_aside(child);
+        }
+    }
+
+    /// Decodes a [`switch`].
+    fn switch<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        let on = Self { is_on: true, ..self };
+        let Some(value) = self.node.value.as_deref() else {
+            return visitor.visit_some(on);
+        };
+        if value.is_empty() || value.eq_ignore_ascii_case("true") {
+            return visitor.visit_some(on);
+        }
+        // As Traefik, which does not say so: any other text switches the section off.
+        let is_plain = value.eq_ignore_ascii_case("false");
+        if !is_plain || !self.node.children.is_empty() {
+            let (key, text) = (self.own_key(), scalar::quoted(value));
+            let keys = if self.node.children.is_empty() { "" } else { " and all keys below it" };
+            let text = format!("{text} switches `{key}`{keys} off");
+            let problem = Problem::warning(Code::Notice, self.node.origin.clone(), text);
+            self.state.push(problem.mend(format!("`{key}` is on with the value true")));
+        }
+        visitor.visit_none()
+    }
+
+    fn map(self) -> Children<'n> {
+        Children { parent: self, rest: self.node.children.iter(), fields: None, value: None }
+    }
+}
+
+macro_rules! scalars {
+    ($($method:ident $visit:ident $kind:ty, $asked:expr;)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+            let asked = $asked;
+            let text = self.scalar(asked)?;
+            match scalar::parse::<$kind>(text.trim(), asked) {
+                Ok(value) => visitor.$visit(value),
+                Err(text) => Err(Failure::Text(text)),
+            }
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Decoder<'_> {
+    type Error = Failure;
+
+    scalars! {
+        deserialize_i8 visit_i8 i8, Asked::Whole;
+        deserialize_i16 visit_i16 i16, Asked::Whole;
+        deserialize_i32 visit_i32 i32, Asked::Whole;
+        deserialize_i64 visit_i64 i64, Asked::Whole;
+        deserialize_u8 visit_u8 u8, Asked::Count(u64::from(u8::MAX));
+        deserialize_u16 visit_u16 u16, Asked::Count(u64::from(u16::MAX));
+        deserialize_u32 visit_u32 u32, Asked::Count(u64::from(u32::MAX));
+        deserialize_u64 visit_u64 u64, Asked::Count(u64::MAX);
+        deserialize_f32 visit_f32 f32, Asked::Number;
+        deserialize_f64 visit_f64 f64, Asked::Number;
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        let text = self.scalar(Asked::Bool)?;
+        visitor.visit_bool(scalar::boolean(text).map_err(Failure::Text)?)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        visitor.visit_str(self.scalar(Asked::Text)?)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        if self.node.is_list() {
+            self.deserialize_seq(visitor)
+        } else if self.node.children.is_empty() {
+            visitor.visit_str(self.node.value.as_deref().unwrap_or_default())
+        } else {
+            visitor.visit_map(self.map())
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        if name == SWITCH { self.switch(visitor) } else { visitor.visit_newtype_struct(self) }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        if self.node.children.is_empty() {
+            let text = self.node.value.as_deref().unwrap_or_default();
+            // As Traefik: commas part items, blanks around them do not count.
+            let texts = if text.trim().is_empty() { Vec::new() } else { text.split(',').collect() };
+            return visitor.visit_seq(Texts { parent: self, rest: texts.into_iter() });
+        }
+        if !self.node.is_list() {
+            return Err(Failure::Text("takes a list, not keys below it".to_owned()));
+        }
+        if let Some(value) = &self.node.value {
+            let value = scalar::quoted(value);
+            return Err(Failure::Text(format!("takes a list, not the value {value} as well")));
+        }
+        visitor.visit_seq(self.map())
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        self.section()?;
+        visitor.visit_map(self.map())
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        self.section()?;
+        self.refuse_unknown(fields);
+        visitor.visit_map(Children { fields: Some(fields), ..self.map() })
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        let text = self.scalar(Asked::Word)?.trim();
+        match variants.iter().find(|variant| variant.eq_ignore_ascii_case(text)) {
+            Some(variant) => visitor.visit_enum(StrDeserializer::<Failure>::new(variant)),
+            None => Err(Failure::Text(scalar::no_variant(text, variants))),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn is_human_readable(&self) -> bool {
+        true
+    }
+
+    serde::forward_to_deserialize_any! {
+        i128 u128 char bytes byte_buf unit_struct tuple_struct
+    }
+}
+
+/// Children as the entries of a map, the fields of a struct, or the items of a list.
+struct Children<'n> {
+    parent: Decoder<'n>,
+    rest: std::collections::btree_map::Iter<'n, super::Key, Node>,
+    fields: Option<&'static [&'static str]>,
+    value: Option<(&'n str, &'n Node)>,
+}
+
+impl<'n> Children<'n> {
+    fn next(&mut self) -> Option<(&'n str, &'n Node)> {
+        let state = self.parent.state;
+        let (key, node) = self.rest.find(|(_, node)| !state.is_aside(node))?;
+        Some((&key.0, node))
+    }
+
+    fn decode<'de, S: DeserializeSeed<'de>>(
+        &self,
+        key: &str,
+        node: &Node,
+        seed: S,
+    ) -> Result<S::Value, Failure> {
+        let state = self.parent.state;
+        let path = Path::Below(&self.parent.path, key);
+        seed.deserialize(Decoder { node, state, path, is_on: false }).map_err(|failure| {
+            state.report(node, path, failure);
+            Failure::Reported
+        })
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Children<'_> {
+    type Error = Failure;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Failure> {
+        self.value = self.next();
+        let Some((key, _)) = self.value else { return Ok(None) };
+        let field = self
+            .fields
+            .and_then(|fields| fields.iter().find(|field| field.eq_ignore_ascii_case(key)));
+        let key = field.map_or(key, |field| *field);
+        seed.deserialize(StrDeserializer::<Failure>::new(key)).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failure> {
+        match self.value.take() {
+            Some((key, node)) => self.decode(key, node, seed),
+            None => Err(Failure::Text("has a value without a key".to_owned())),
+        }
+    }
+}
+
+impl<'de> de::SeqAccess<'de> for Children<'_> {
+    type Error = Failure;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Failure> {
+        match self.next() {
+            Some((key, node)) => self.decode(key, node, seed).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The items of a list written as `a, b`.
+struct Texts<'n> {
+    parent: Decoder<'n>,
+    rest: std::vec::IntoIter<&'n str>,
+}
+
+impl<'de> de::SeqAccess<'de> for Texts<'_> {
+    type Error = Failure;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Failure> {
+        let Some(text) = self.rest.next() else { return Ok(None) };
+        // Lives only here, so it is never set aside: a failure is the whole list's.
+        let node = Node::text(self.parent.node.origin.clone(), text.trim());
+        let Decoder { state, path, .. } = self.parent;
+        seed.deserialize(Decoder { node: &node, state, path, is_on: false }).map(Some)
+    }
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;
