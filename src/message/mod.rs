@@ -2,6 +2,12 @@
 //! Must never know routes or services.
 
 mod body;
+pub mod forwarded;
+pub mod hop;
+pub mod host;
+pub mod path;
+#[cfg(test)]
+mod testing;
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
@@ -98,6 +104,27 @@ pub enum Protocol {
     Grpc,
     /// `Content-Type: application/grpc-web`.
     GrpcWeb,
+}
+
+impl Protocol {
+    /// How a request with these fields is counted.
+    pub fn of(headers: &http::HeaderMap) -> Self {
+        use http::header::{ACCEPT, CONTENT_TYPE};
+        if hop::is_websocket(headers) {
+            return Self::WebSocket;
+        }
+        let holds = |value: &HeaderValue, wanted: &[u8]| {
+            value.as_bytes().split(|byte| *byte == b',').any(|part| part.trim_ascii() == wanted)
+        };
+        if headers.get(ACCEPT).is_some_and(|value| holds(value, b"text/event-stream")) {
+            return Self::Sse;
+        }
+        match headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) {
+            Some(kind) if kind.starts_with(b"application/grpc-web") => Self::GrpcWeb,
+            Some(kind) if kind.starts_with(b"application/grpc") => Self::Grpc,
+            Some(_) | None => Self::Http,
+        }
+    }
 }
 
 /// One request's way through the proxy: what steps need to know of it, and what the
