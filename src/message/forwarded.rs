@@ -74,18 +74,17 @@ pub fn arrive(connection: &Connection, headers: &mut HeaderMap) -> bool {
     if !headers.contains_key(X_REAL_IP) {
         headers.insert(X_REAL_IP, connection.peer_value.clone());
     }
-    let secure = match headers.get(X_FORWARDED_PROTO) {
-        Some(proto) => proto == "https" || proto == "wss",
-        None => {
-            let proto = match (hop::is_websocket(headers), tls) {
-                (false, false) => "http",
-                (false, true) => "https",
-                (true, false) => "ws",
-                (true, true) => "wss",
-            };
-            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
-            tls
-        }
+    let secure = if let Some(proto) = headers.get(X_FORWARDED_PROTO) {
+        proto == "https" || proto == "wss"
+    } else {
+        let proto = match (hop::is_websocket(headers), tls) {
+            (false, false) => "http",
+            (false, true) => "https",
+            (true, false) => "ws",
+            (true, true) => "wss",
+        };
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+        tls
     };
     let authority = headers.get(HOST).cloned();
     if !headers.contains_key(X_FORWARDED_PORT) {
