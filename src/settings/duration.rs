@@ -45,15 +45,15 @@ impl GoDuration {
 )]
 pub struct DurationError(Box<str>);
 
-const UNITS: [(&str, f64); 8] = [
-    ("ns", 1.0),
-    ("us", 1e3),
-    ("\u{b5}s", 1e3),
-    ("\u{3bc}s", 1e3),
-    ("ms", 1e6),
-    ("s", 1e9),
-    ("m", 60e9),
-    ("h", 3600e9),
+const UNITS: [(&str, i128); 8] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("\u{b5}s", 1_000),
+    ("\u{3bc}s", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
 ];
 
 impl FromStr for GoDuration {
@@ -75,23 +75,31 @@ fn parse(text: &str) -> Option<i64> {
     if rest.is_empty() {
         return None;
     }
-    let mut total = 0.0_f64;
+    let mut total = 0_i128;
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at(end);
         let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
         let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        total += number.parse::<f64>().ok()? * scale;
+        total = total.checked_add(scaled(number, *scale)?)?;
         rest = tail;
     }
-    // 2^63 nanoseconds is 292 years; Go refuses more, too.
-    if !total.is_finite() || total >= 9.2e18 {
+    i64::try_from(if negative { -total } else { total }).ok()
+}
+
+/// `1.5` of a unit in nanoseconds. Digits below a nanosecond are dropped, as in Go.
+fn scaled(number: &str, scale: i128) -> Option<i128> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "checked against the range above")]
-    let nanos = total.round() as i64;
-    Some(if negative { -nanos } else { nanos })
+    let digits = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<i128>().ok() };
+    // Fifteen digits are below a nanosecond of an hour.
+    let fraction = fraction.get(..fraction.len().min(15))?;
+    let places = u32::try_from(fraction.len()).ok()?;
+    let part = digits(fraction)?.checked_mul(scale)? / 10_i128.checked_pow(places)?;
+    digits(whole)?.checked_mul(scale)?.checked_add(part)
 }
 
 impl fmt::Display for GoDuration {
@@ -162,6 +170,8 @@ mod tests {
             ("100us", "100\u{b5}s"),
             ("0", "0s"),
             ("-1s", "-1s"),
+            (".5s", "500ms"),
+            ("2562047h47m16.854775807s", "2562047h47m16.854775807s"),
             ("2160h", "2160h0m0s"),
         ];
         for (text, printed) in cases {
@@ -171,7 +181,9 @@ mod tests {
 
     #[test]
     fn texts_without_a_unit_or_number_are_refused() {
-        for text in ["", "abc", "10 s", "10x", "s", "-", "1e3s", "99999999999h"] {
+        for text in
+            ["", "abc", "10 s", "10x", "s", "-", "1e3s", "99999999999h", ".s", "1..5s", "\u{663}s"]
+        {
             assert!(text.parse::<GoDuration>().is_err(), "{text}");
         }
     }
