@@ -18,7 +18,7 @@ use std::time::{Instant, SystemTime};
 use http::{HeaderValue, Request, Response};
 use ipnet::IpNet;
 
-pub use body::{Body, BodyError};
+pub use body::{Body, BodyError, Watch};
 
 /// An entry point as connections see it; made once at start.
 #[derive(Debug)]

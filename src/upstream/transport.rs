@@ -1,6 +1,11 @@
 //! How servers of one service are talked to.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use rustls::ClientConfig;
+
+use super::tls;
 
 /// The settings of a transport, as plain values. `None` is no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,7 +14,7 @@ pub struct TransportSettings {
     pub server_name: String,
     /// Do not verify servers.
     pub insecure_skip_verify: bool,
-    /// CA files or PEM texts, added to the system's.
+    /// CA files or PEM texts, instead of the system's.
     pub root_cas: Vec<String>,
     /// Client certificates: chain and key, each a file or a PEM text.
     pub certificates: Vec<(String, String)>,
@@ -50,5 +55,88 @@ impl Default for TransportSettings {
             read_idle_timeout: None,
             ping_timeout: Duration::from_secs(15),
         }
+    }
+}
+
+/// How servers of one service are talked to: TLS and time limits. Built at compile,
+/// shared while its settings stay the same.
+#[derive(Debug)]
+pub struct Transport {
+    settings: TransportSettings,
+    tls: OnceLock<TlsConfigs>,
+}
+
+/// One TLS configuration per list of protocols offered.
+#[derive(Debug)]
+pub(super) struct TlsConfigs {
+    /// `h2` and `http/1.1`.
+    pub(super) any: Arc<ClientConfig>,
+    /// `http/1.1` alone: for upgrades, which HTTP/2 does not have.
+    pub(super) http1: Arc<ClientConfig>,
+}
+
+impl Transport {
+    /// Reads the certificates and makes the TLS configuration. The error names the setting.
+    pub fn build(settings: &TransportSettings) -> Result<Arc<Self>, String> {
+        let tls = OnceLock::new();
+        // Plain settings cannot fail, and most servers speak no TLS: their roots (some
+        // hundred kilobytes) are read when the first one does.
+        if !settings.root_cas.is_empty() || !settings.certificates.is_empty() {
+            let _ = tls.set(tls::configs(settings)?);
+        }
+        Ok(Arc::new(Self { settings: settings.clone(), tls }))
+    }
+
+    /// What it was built from; compile reuses a transport whose settings are equal.
+    pub fn settings(&self) -> &TransportSettings {
+        &self.settings
+    }
+
+    /// The TLS configuration.
+    pub(super) fn tls(&self) -> Result<&TlsConfigs, String> {
+        if let Some(configs) = self.tls.get() {
+            return Ok(configs);
+        }
+        let made = tls::configs(&self.settings)?;
+        Ok(self.tls.get_or_init(|| made))
+    }
+
+    /// Idle connections one worker keeps per server.
+    pub(super) fn idle_limit(&self) -> usize {
+        let total = match self.settings.max_idle_per_server {
+            0 => 2,
+            given => usize::try_from(given).unwrap_or(0),
+        };
+        total.div_ceil(self.settings.workers.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_connections_are_divided_over_the_workers() {
+        for (total, workers, each) in
+            [(200, 4, 50), (200, 3, 67), (0, 4, 1), (0, 1, 2), (-1, 2, 0), (5, 0, 5)]
+        {
+            let settings =
+                TransportSettings { max_idle_per_server: total, workers, ..Default::default() };
+            let transport = Transport::build(&settings).unwrap();
+
+            assert_eq!(transport.idle_limit(), each, "{total} over {workers}");
+        }
+    }
+
+    #[test]
+    fn a_missing_root_file_is_named() {
+        let settings = TransportSettings {
+            root_cas: vec!["/nowhere/ca.pem".to_owned()],
+            ..Default::default()
+        };
+
+        let error = Transport::build(&settings).unwrap_err();
+
+        assert!(error.contains("rootCAs") && error.contains("/nowhere/ca.pem"), "{error}");
     }
 }

@@ -1,0 +1,243 @@
+//! One request, sent once.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, Scheme as UriScheme};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use tokio::sync::Notify;
+
+use super::connect::{Fresh, connect};
+use super::pool::{self, Found, Lease, Pool};
+use super::server::{Scheme, Server};
+use super::{Cause, SendError};
+use crate::message::{Body, BodyError, Watch};
+
+/// An answer, and the connection it came on.
+#[derive(Debug)]
+pub struct Reply {
+    /// As the server sent it, hop-by-hop fields included.
+    pub response: Response<Body>,
+    /// Give it back when the body was read to its end; dropping it closes the connection.
+    pub lease: Lease,
+}
+
+/// Sends a request once, over a pooled connection of this worker or a new one. `Host` and
+/// all else but the request's target must be as the server is to see it.
+pub async fn send(server: &Server, mut request: Request<Body>) -> Result<Reply, SendError> {
+    if server.scheme == Scheme::H2c && request.headers().contains_key(UPGRADE) {
+        // HTTP/2 has no upgrades; the server sees a plain request.
+        request.headers_mut().remove(UPGRADE);
+        request.headers_mut().remove(CONNECTION);
+    }
+    let is_upgrade = request.headers().contains_key(UPGRADE);
+    let pool = pool::of(server);
+    loop {
+        let (connection, is_pooled) = match connection(server, &pool, is_upgrade).await {
+            Ok(found) => found,
+            Err(cause) => return Err(SendError::NotSent(Box::new(request), cause)),
+        };
+        let sent = match connection {
+            Fresh::Http1(mut sender) => {
+                let restore = to_http1(server, &mut request);
+                let waiting = Waiting::new(server, &mut request);
+                let answer = waiting.on(sender.try_send_request(request)).await;
+                finish(answer, Lease::http1(sender, Rc::clone(&pool)), restore, is_upgrade)
+            }
+            Fresh::Http2(shared) => {
+                let lease = Lease::http2(Rc::clone(&shared));
+                let restore = to_http2(server, &mut request);
+                let waiting = Waiting::new(server, &mut request);
+                let answer = waiting.on(shared.sender().try_send_request(request)).await;
+                finish(answer, lease, restore, is_upgrade)
+            }
+        };
+        match sent {
+            // A pooled connection that the server closed meanwhile: nothing was lost.
+            Err(SendError::NotSent(back, _)) if is_pooled => request = *back,
+            sent => return sent,
+        }
+    }
+}
+
+/// A connection from the pool (true) or a new one (false).
+async fn connection(
+    server: &Server,
+    pool: &Rc<Pool>,
+    http1_only: bool,
+) -> Result<(Fresh, bool), Cause> {
+    let mut has_waited = false;
+    loop {
+        match pool.find(http1_only) {
+            Found::Http1(sender) => return Ok((Fresh::Http1(sender), true)),
+            Found::Http2(shared) => return Ok((Fresh::Http2(shared), true)),
+            Found::Opening(opening) if !has_waited => {
+                opening.notified().await;
+                has_waited = true;
+            }
+            Found::Opening(_) | Found::Nothing => {
+                let _opening = (!http1_only).then(|| pool.announce()).flatten();
+                let fresh = connect(server, http1_only).await?;
+                if let Fresh::Http2(shared) = &fresh {
+                    pool.share(shared);
+                }
+                return Ok((fresh, false));
+            }
+        }
+    }
+}
+
+/// What was changed for the server, to be put back when the request was not sent.
+struct Restore {
+    uri: Option<Uri>,
+    host: Option<HeaderValue>,
+}
+
+/// Origin form, and the path in front where the server has one.
+fn to_http1(server: &Server, request: &mut Request<Body>) -> Restore {
+    *request.version_mut() = Version::HTTP_11;
+    // The common case: what the client sent is what the server gets.
+    if server.base.is_none() && request.uri().authority().is_none() {
+        return Restore { uri: None, host: None };
+    }
+    let target = Uri::from(server.target(request.uri().path_and_query()));
+    Restore { uri: Some(std::mem::replace(request.uri_mut(), target)), host: None }
+}
+
+/// `Host` becomes `:authority`.
+fn to_http2(server: &Server, request: &mut Request<Body>) -> Restore {
+    *request.version_mut() = Version::HTTP_2;
+    let host = request.headers_mut().remove(HOST);
+    let authority = host
+        .as_ref()
+        .and_then(|host| Authority::try_from(host.as_bytes()).ok())
+        .or_else(|| Authority::try_from(&*server.address).ok());
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(match server.scheme {
+        Scheme::Https => UriScheme::HTTPS,
+        Scheme::Http | Scheme::H2c => UriScheme::HTTP,
+    });
+    parts.authority = authority;
+    parts.path_and_query = Some(server.target(request.uri().path_and_query()));
+    let uri = match Uri::from_parts(parts) {
+        Ok(target) => Some(std::mem::replace(request.uri_mut(), target)),
+        Err(_) => None,
+    };
+    Restore { uri, host }
+}
+
+impl Restore {
+    fn undo(self, request: &mut Request<Body>) {
+        if let Some(uri) = self.uri {
+            *request.uri_mut() = uri;
+        }
+        if let Some(host) = self.host {
+            request.headers_mut().insert(HOST, host);
+        }
+    }
+}
+
+type Answer = Result<Response<Incoming>, TrySendError<Request<Body>>>;
+
+fn finish(
+    answer: Option<Answer>,
+    lease: Lease,
+    restore: Restore,
+    is_upgrade: bool,
+) -> Result<Reply, SendError> {
+    match answer {
+        None => Err(SendError::Sent(Cause::TimedOut)),
+        Some(Ok(response)) => match unsound(&response, is_upgrade) {
+            None => Ok(Reply { response: response.map(Body::from), lease }),
+            Some(why) => {
+                let error = io::Error::new(io::ErrorKind::InvalidData, why);
+                Err(SendError::Sent(Cause::Unreachable(error)))
+            }
+        },
+        Some(Err(mut error)) => match error.take_message() {
+            Some(mut request) => {
+                restore.undo(&mut request);
+                Err(SendError::NotSent(Box::new(request), cause(error.into_error())))
+            }
+            None => Err(SendError::Sent(cause(error.into_error()))),
+        },
+    }
+}
+
+/// Answers that hyper takes and that must not be passed on.
+fn unsound(response: &Response<Incoming>, is_upgrade: bool) -> Option<&'static str> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !is_upgrade {
+        return Some("101 without having been asked to upgrade");
+    }
+    is_doubly_framed(response.headers())
+        .then_some("both Transfer-Encoding and Content-Length in the answer")
+}
+
+fn is_doubly_framed(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
+}
+
+fn cause(error: hyper::Error) -> Cause {
+    if error.is_parse() {
+        Cause::Garbage(error.to_string())
+    } else if error.is_user() {
+        Cause::Client(error.to_string())
+    } else if error.is_timeout() {
+        Cause::TimedOut
+    } else if error.is_incomplete_message() {
+        Cause::Unreachable(io::Error::new(io::ErrorKind::UnexpectedEof, error))
+    } else {
+        Cause::Unreachable(io::Error::other(error))
+    }
+}
+
+/// The wait for the head of the answer, limited where the transport says so.
+struct Waiting(Option<(Duration, Option<Rc<Notify>>)>);
+
+impl Waiting {
+    fn new(server: &Server, request: &mut Request<Body>) -> Self {
+        let Some(limit) = server.transport.settings().response_header_timeout else {
+            return Self(None);
+        };
+        if http_body::Body::is_end_stream(request.body()) {
+            return Self(Some((limit, None)));
+        }
+        // As Go: the time runs from the end of the request, and an upload may take long.
+        let sent = Rc::new(Notify::new());
+        let body = std::mem::take(request.body_mut());
+        *request.body_mut() = body.watched(Box::new(SentBody(Rc::clone(&sent))));
+        Self(Some((limit, Some(sent))))
+    }
+
+    /// `None`: the time is over.
+    async fn on(self, answer: impl Future<Output = Answer>) -> Option<Answer> {
+        let Some((limit, sent)) = self.0 else { return Some(answer.await) };
+        let over = async {
+            if let Some(sent) = sent {
+                sent.notified().await;
+            }
+            tokio::time::sleep(limit).await;
+        };
+        // Both may be dropped at any point: dropping the answer cancels the request.
+        tokio::select! {
+            biased;
+            answer = answer => Some(answer),
+            () = over => None,
+        }
+    }
+}
+
+struct SentBody(Rc<Notify>);
+
+impl Watch for SentBody {
+    fn data(&mut self, _bytes: usize) {}
+    fn trailers(&mut self, _trailers: &HeaderMap) {}
+    fn failed(&mut self, _error: &BodyError) {}
+    fn finished(&mut self) {
+        self.0.notify_one();
+    }
+}
