@@ -27,8 +27,9 @@ type Boxed = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError>>>;
 #[derive(Default)]
 pub struct Body {
     kind: Kind,
-    /// Called when the body ended or was dropped, whichever comes first.
-    guard: Option<Box<dyn Watch>>,
+    /// Told what goes by, and dropped when the body ended or was dropped, whichever comes
+    /// first. A service and an entry point both watch, so two need no further box.
+    guards: [Option<Box<dyn Watch>>; 2],
 }
 
 /// Watches a body on its way out.
@@ -60,17 +61,51 @@ impl Body {
 
     /// Any other body.
     pub fn boxed(body: impl http_body::Body<Data = Bytes, Error = BodyError> + 'static) -> Self {
-        Self { kind: Kind::Boxed(Box::pin(body)), guard: None }
+        Self { kind: Kind::Boxed(Box::pin(body)), guards: [None, None] }
     }
 
-    /// Has `watch` see what goes by. A second one is put around the first.
+    /// Has `watch` see what goes by, after those that watch already.
     #[must_use]
     pub fn watched(mut self, watch: Box<dyn Watch>) -> Self {
-        if self.guard.is_some() {
-            return Self { kind: Kind::Boxed(Box::pin(self)), guard: Some(watch) };
+        match &mut self.guards {
+            [first @ None, _] => *first = Some(watch),
+            [_, second @ None] => *second = Some(watch),
+            [Some(_), Some(_)] => {
+                return Self { kind: Kind::Boxed(Box::pin(self)), guards: [Some(watch), None] };
+            }
         }
-        self.guard = Some(watch);
         self
+    }
+
+    fn tell(&mut self, frame: Option<&Result<Frame<Bytes>, BodyError>>) {
+        for guard in &mut self.guards {
+            let Some(watch) = guard else { continue };
+            match frame {
+                None => watch.finished(),
+                Some(Err(error)) => watch.failed(error),
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        watch.data(data.len());
+                        continue;
+                    }
+                    if let Some(trailers) = frame.trailers_ref() {
+                        watch.trailers(trailers);
+                    }
+                    // Nothing may follow trailers, and hyper does not ask any more.
+                    watch.finished();
+                }
+            }
+            *guard = None;
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // hyper does not ask for the end of a body that says it has ended.
+        if self.guards.iter().any(Option::is_some) && http_body::Body::is_end_stream(self) {
+            self.tell(None);
+        }
     }
 }
 
@@ -78,14 +113,14 @@ impl From<Incoming> for Body {
     fn from(body: Incoming) -> Self {
         let kind =
             if http_body::Body::is_end_stream(&body) { Kind::Empty } else { Kind::Incoming(body) };
-        Self { kind, guard: None }
+        Self { kind, guards: [None, None] }
     }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
         let kind = if bytes.is_empty() { Kind::Empty } else { Kind::Full(Some(bytes)) };
-        Self { kind, guard: None }
+        Self { kind, guards: [None, None] }
     }
 }
 
@@ -118,27 +153,13 @@ impl http_body::Body for Body {
             }
             Kind::Boxed(body) => body.as_mut().poll_frame(cx),
         };
-        if let (Some(watch), Poll::Ready(frame)) = (&mut this.guard, &frame) {
-            match frame {
-                None => watch.finished(),
-                Some(Err(error)) => watch.failed(error),
-                Some(Ok(frame)) => {
-                    if let Some(data) = frame.data_ref() {
-                        watch.data(data.len());
-                    } else if let Some(trailers) = frame.trailers_ref() {
-                        watch.trailers(trailers);
-                    }
-                }
-            }
-            if !matches!(frame, Some(Ok(_))) {
-                this.guard = None;
-            }
+        if let Poll::Ready(frame) = &frame {
+            this.tell(frame.as_ref());
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        // A watched body must be polled to its end, or `finished` would never be called.
         match &self.kind {
             Kind::Empty => true,
             Kind::Full(bytes) => bytes.is_none(),
@@ -166,5 +187,102 @@ impl std::fmt::Debug for Body {
             Kind::Boxed(_) => "Boxed",
         };
         f.debug_struct("Body").field("kind", &kind).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::*;
+
+    struct Noting(&'static str, Rc<RefCell<Vec<String>>>);
+
+    impl Noting {
+        fn note(&self, what: &str) {
+            self.1.borrow_mut().push(format!("{} {what}", self.0));
+        }
+    }
+
+    impl Watch for Noting {
+        fn data(&mut self, bytes: usize) {
+            self.note(&format!("data {bytes}"));
+        }
+        fn trailers(&mut self, _trailers: &http::HeaderMap) {
+            self.note("trailers");
+        }
+        fn failed(&mut self, _error: &BodyError) {
+            self.note("failed");
+        }
+        fn finished(&mut self) {
+            self.note("finished");
+        }
+    }
+
+    impl Drop for Noting {
+        fn drop(&mut self) {
+            self.note("dropped");
+        }
+    }
+
+    fn watch(body: Body, names: &[&'static str]) -> (Body, Rc<RefCell<Vec<String>>>) {
+        let notes = Rc::default();
+        let body = names
+            .iter()
+            .fold(body, |body, name| body.watched(Box::new(Noting(name, Rc::clone(&notes)))));
+        (body, notes)
+    }
+
+    #[tokio::test]
+    async fn every_watch_sees_what_goes_by_and_the_end() {
+        let (mut body, notes) = watch(Body::from("abc"), &["a", "b", "c"]);
+
+        while body.frame().await.is_some() {}
+        drop(body);
+
+        let mut seen = notes.borrow().clone();
+        seen.sort();
+        let mut wanted: Vec<String> = ["a", "b", "c"]
+            .iter()
+            .flat_map(|name| ["data 3", "dropped", "finished"].map(|what| format!("{name} {what}")))
+            .collect();
+        wanted.sort();
+        assert_eq!(seen, wanted);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_dropped_at_its_end_has_finished() {
+        let (mut body, notes) = watch(Body::from("abc"), &["a"]);
+
+        body.frame().await.unwrap().unwrap();
+        drop(body);
+        let (empty, empty_notes) = watch(Body::empty(), &["e"]);
+        drop(empty);
+
+        assert_eq!(*notes.borrow(), ["a data 3", "a finished", "a dropped"]);
+        assert_eq!(*empty_notes.borrow(), ["e finished", "e dropped"]);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_cut_has_not_finished() {
+        let (body, notes) = watch(Body::from("abc"), &["a"]);
+
+        drop(body);
+
+        assert_eq!(*notes.borrow(), ["a dropped"]);
+    }
+
+    #[tokio::test]
+    async fn trailers_are_the_end() {
+        let frames = [Ok(Frame::trailers(http::HeaderMap::new()))];
+        let stream = StreamBody::new(futures_util::stream::iter(frames));
+        let (mut body, notes) = watch(Body::boxed(stream), &["a"]);
+
+        body.frame().await.unwrap().unwrap();
+
+        assert_eq!(*notes.borrow(), ["a trailers", "a finished", "a dropped"]);
     }
 }

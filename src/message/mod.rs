@@ -8,6 +8,7 @@ pub mod host;
 pub mod path;
 #[cfg(test)]
 mod testing;
+mod tunnel;
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ use http::{HeaderValue, Request, Response};
 use ipnet::IpNet;
 
 pub use body::{Body, BodyError, Watch};
+pub use tunnel::Tunnel;
 
 /// An entry point as connections see it; made once at start.
 #[derive(Debug)]
@@ -147,6 +149,10 @@ pub struct Exchange {
     pub suppress_forwarded_for: bool,
     /// The upgrade of the client's connection, taken before the request is passed on.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// What follows a 101 that was passed on; set by `balance`.
+    pub tunnel: Option<Rc<Tunnel>>,
+    /// Told of 1xx answers before the final one; `None`: the client is not told.
+    pub informational: Option<Informational>,
     /// User named by an authentication middleware.
     pub user: Option<Box<str>>,
     /// What `balance` did with it.
@@ -168,6 +174,19 @@ pub struct Served {
     pub origin_status: Option<u16>,
     /// The server's Content-Length or the bytes seen.
     pub origin_size: Option<u64>,
+}
+
+/// Passes an interim answer (1xx) on to the client. hyper calls it from the server's
+/// connection, hence the bounds.
+#[derive(Clone)]
+pub struct Informational(pub Arc<PassOn>);
+
+type PassOn = dyn Fn(http::StatusCode, &http::HeaderMap) + Send + Sync;
+
+impl std::fmt::Debug for Informational {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Informational")
+    }
 }
 
 /// Something inside Wharf that answers requests: API, dashboard, ping, metrics.

@@ -503,6 +503,8 @@ mod tests {
             host: "a.test".into(),
             suppress_forwarded_for: false,
             upgrade: None,
+            tunnel: None,
+            informational: None,
             user: None,
             served: Served {
                 server: Some("http://172.18.0.3:80".into()),

@@ -79,7 +79,11 @@ async fn within<T>(
 }
 
 fn unreachable(error: io::Error) -> Cause {
-    if error.kind() == io::ErrorKind::TimedOut { Cause::TimedOut } else { Cause::Unreachable(error) }
+    if error.kind() == io::ErrorKind::TimedOut {
+        Cause::TimedOut
+    } else {
+        Cause::Unreachable(error)
+    }
 }
 
 async fn http1<S>(stream: S) -> Result<Fresh, Cause>

@@ -18,7 +18,7 @@ pub use pool::Lease;
 pub use send::{Reply, send};
 pub use server::Server;
 pub use transport::{Transport, TransportSettings};
-pub use upgrade::{Traffic, server_side, tunnel};
+pub use upgrade::{server_side, tunnel};
 
 /// A request that got no answer. The whole of retry safety rests on this distinction.
 #[derive(Debug)]

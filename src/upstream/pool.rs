@@ -228,7 +228,7 @@ impl Pool {
         let mut all = self.shared.borrow_mut();
         all.retain(|shared| {
             let is_idle = shared.in_flight.get() == 0;
-            !shared.sender.is_closed() && !(is_idle && is_old(shared.idle_since.get()))
+            !(shared.sender.is_closed() || is_idle && is_old(shared.idle_since.get()))
         });
         idle.is_empty() && all.is_empty() && Rc::strong_count(self) == 1
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
@@ -15,7 +16,10 @@ use super::connect::{Fresh, connect};
 use super::pool::{self, Found, Lease, Pool};
 use super::server::{Scheme, Server};
 use super::{Cause, SendError};
-use crate::message::{Body, BodyError, Watch};
+use crate::message::{Body, BodyError, Informational, Watch};
+
+/// Interim answers passed on for one request (H15).
+const MAX_INFORMATIONAL: u32 = 16;
 
 /// An answer, and the connection it came on.
 #[derive(Debug)]
@@ -28,7 +32,11 @@ pub struct Reply {
 
 /// Sends a request once, over a pooled connection of this worker or a new one. `Host` and
 /// all else but the request's target must be as the server is to see it.
-pub async fn send(server: &Server, mut request: Request<Body>) -> Result<Reply, SendError> {
+pub async fn send(
+    server: &Server,
+    informational: Option<&Informational>,
+    mut request: Request<Body>,
+) -> Result<Reply, SendError> {
     if server.scheme == Scheme::H2c && request.headers().contains_key(UPGRADE) {
         // HTTP/2 has no upgrades; the server sees a plain request.
         request.headers_mut().remove(UPGRADE);
@@ -44,6 +52,9 @@ pub async fn send(server: &Server, mut request: Request<Body>) -> Result<Reply, 
         let sent = match connection {
             Fresh::Http1(mut sender) => {
                 let restore = to_http1(server, &mut request);
+                if let Some(informational) = informational {
+                    pass_on(informational, &mut request);
+                }
                 let waiting = Waiting::new(server, &mut request);
                 let answer = waiting.on(sender.try_send_request(request)).await;
                 finish(answer, Lease::http1(sender, Rc::clone(&pool)), restore, is_upgrade)
@@ -89,6 +100,19 @@ async fn connection(
             }
         }
     }
+}
+
+/// Interim answers go to the client as they come, but for 100: the client's side sends that
+/// itself when the body is asked for.
+fn pass_on(informational: &Informational, request: &mut Request<Body>) {
+    let informational = informational.clone();
+    let seen = AtomicU32::new(0);
+    hyper::ext::on_informational(request, move |response| {
+        let is_flood = seen.fetch_add(1, Ordering::Relaxed) >= MAX_INFORMATIONAL;
+        if !is_flood && response.status() != StatusCode::CONTINUE {
+            (informational.0)(response.status(), response.headers());
+        }
+    });
 }
 
 /// What was changed for the server, to be put back when the request was not sent.

@@ -65,7 +65,8 @@ impl Server {
         let bad = |why: &str| {
             format!("server URL {url:?}: {why}; expected one such as http://10.0.0.3:8080")
         };
-        let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| bad(&error.to_string()))?;
+        let uri: Uri =
+            url.parse().map_err(|error: http::uri::InvalidUri| bad(&error.to_string()))?;
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Http,
             Some("https") => Scheme::Https,

@@ -105,10 +105,7 @@ fn system_roots() -> Arc<RootCertStore> {
     }))
 }
 
-fn certificates(
-    setting: &str,
-    file_or_text: &str,
-) -> Result<Vec<CertificateDer<'static>>, String> {
+fn certificates(setting: &str, file_or_text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let text = pem(setting, file_or_text)?;
     let found: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
@@ -235,9 +232,7 @@ mod tests {
 
     fn certificate() -> (String, String, CertificateDer<'static>) {
         let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        params
-            .subject_alt_names
-            .push(rcgen::SanType::URI("spiffe://test/web".try_into().unwrap()));
+        params.subject_alt_names.push(rcgen::SanType::URI("spiffe://test/web".try_into().unwrap()));
         let key = rcgen::KeyPair::generate().unwrap();
         let made = params.self_signed(&key).unwrap();
         (made.pem(), key.serialize_pem(), made.der().clone())
@@ -277,10 +272,8 @@ mod tests {
     #[test]
     fn a_key_that_is_none_is_named() {
         let (chain, _, _) = certificate();
-        let settings = TransportSettings {
-            certificates: vec![(chain.clone(), chain)],
-            ..Default::default()
-        };
+        let settings =
+            TransportSettings { certificates: vec![(chain.clone(), chain)], ..Default::default() };
 
         assert!(configs(&settings).unwrap_err().starts_with("certificates.keyFile"));
     }

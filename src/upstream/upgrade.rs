@@ -9,7 +9,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 
-use crate::message::Body;
+use crate::message::{Body, Tunnel};
 
 /// Right for WebSocket messages; held for as long as the tunnel is open.
 const BUFFER: usize = 8 << 10;
@@ -19,17 +19,8 @@ pub fn server_side(response: &mut Response<Body>) -> OnUpgrade {
     hyper::upgrade::on(response)
 }
 
-/// Bytes that went through a tunnel.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    /// From the client.
-    pub up: Cell<u64>,
-    /// To the client.
-    pub down: Cell<u64>,
-}
-
 /// Carries bytes until both sides ended or one failed.
-pub async fn tunnel(client: OnUpgrade, server: OnUpgrade, traffic: &Traffic) {
+pub async fn tunnel(client: OnUpgrade, server: OnUpgrade, traffic: &Tunnel) {
     let (client, server) = match futures_util::future::try_join(client, server).await {
         Ok(sides) => sides,
         Err(error) => return tracing::debug!(%error, "upgrade did not come about"),
