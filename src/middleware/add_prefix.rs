@@ -36,3 +36,49 @@ impl Middleware for Step {
         target::set(request, path).into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::middleware::testing::{self, Reply};
+
+    #[test]
+    fn the_prefix_comes_first_and_the_rest_stays() {
+        for (prefix, url, target) in [
+            ("/foo", "/x", "/foo/x"),
+            ("foo", "/x?a=%20b", "/foo/x?a=%20b"),
+            ("/foo", "/x%2Fy", "/foo/x%2Fy"),
+            ("/foo", "/x%20y", "/foo/x%20y"),
+            ("/foo/", "/x", "/foo//x"),
+            ("/a b%2F?", "/x", "/a%20b%252F%3F/x"),
+        ] {
+            let step = Step::build(&Settings { prefix: prefix.into() }).unwrap();
+
+            let Reply::Next(request) = testing::ask(&step, testing::request(Method::GET, url))
+            else {
+                panic!("{url} did not pass")
+            };
+            assert_eq!(request.uri(), target, "{url}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_refused() {
+        let step = Step::build(&Settings { prefix: "/a/..".into() }).unwrap();
+
+        let Reply::Answer(response) = testing::ask(&step, testing::request(Method::GET, "/x"))
+        else {
+            panic!("passed")
+        };
+        assert_eq!(response.status().as_u16(), 400);
+    }
+
+    #[test]
+    fn a_prefix_is_needed() {
+        let error = Step::build(&Settings::default()).err();
+
+        assert_eq!(error.as_deref(), Some("prefix cannot be empty"));
+    }
+}

@@ -8,7 +8,6 @@ mod chain_list;
 mod compress;
 mod headers;
 mod ip_allow_list;
-mod pattern;
 mod redirect;
 mod redirect_regex;
 mod redirect_scheme;
@@ -18,6 +17,8 @@ mod spec;
 mod strip_prefix;
 mod strip_prefix_regex;
 mod target;
+#[cfg(test)]
+mod testing;
 
 use http::{Request, Response};
 use serde::{Serialize, de::DeserializeOwned};
@@ -25,7 +26,6 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::message::{Body, Exchange};
 
 pub use chain::{Chain, Rest};
-pub use pattern::Pattern;
 pub use spec::NOT_BUILT;
 
 /// What a request step wants done next.

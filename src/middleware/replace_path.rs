@@ -35,3 +35,23 @@ impl Middleware for Step {
         target::set(request, self.path.clone()).into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::middleware::testing::{self, Reply};
+
+    use super::*;
+
+    #[test]
+    fn the_path_is_replaced_and_remembered_and_the_query_stays() {
+        for (path, target) in [("/new", "/new?z=1"), ("", "/?z=1"), ("/a b", "/a%20b?z=1")] {
+            let step = Step::build(&Settings { path: path.into() }).unwrap();
+
+            let Reply::Next(request) = testing::ask(&step, testing::get("/x%20y?z=1", &[])) else {
+                panic!("{path} did not pass")
+            };
+            assert_eq!(request.uri(), target);
+            assert_eq!(request.headers()["x-replaced-path"], "/x%20y");
+        }
+    }
+}

@@ -51,3 +51,62 @@ impl Middleware for Step {
         Flow::Next
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::middleware::testing::{self, Reply};
+
+    fn ask(prefixes: &[&str], url: &str) -> Result<(String, Vec<String>), u16> {
+        let prefixes = prefixes.iter().map(ToString::to_string).collect();
+        let step = Step::build(&Settings { prefixes, force_slash: None }).unwrap();
+        match testing::ask(&step, testing::request(Method::GET, url)) {
+            Reply::Next(request) => Ok((request.uri().to_string(), cut(&request))),
+            Reply::After(..) => panic!("it has nothing to do with answers"),
+            Reply::Answer(response) => Err(response.status().as_u16()),
+        }
+    }
+
+    fn cut(request: &Request<Body>) -> Vec<String> {
+        let lines = request.headers().get_all(target::X_FORWARDED_PREFIX).iter();
+        lines.map(|line| line.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_first_prefix_that_matches_is_cut_and_told() {
+        for (url, target, prefix) in [
+            ("/api", "/", Some("/api")),
+            ("/api/", "/", Some("/api")),
+            ("/api/x/", "/x/", Some("/api")),
+            ("/apix", "/x", Some("/api")),
+            ("/v2/x", "/x", Some("/v2/")),
+            ("/api?x", "/?x", Some("/api")),
+            ("/api%2Fx", "/x", Some("/api")),
+            ("/other", "/other", None),
+        ] {
+            let prefix = prefix.map(str::to_owned).into_iter().collect();
+
+            assert_eq!(ask(&["/api", "/v2/"], url), Ok((target.to_owned(), prefix)), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_would_collapse_is_refused() {
+        for url in ["/api./x", "/api../x", "/api%2e/x", "/api%2F..%2Fx"] {
+            assert_eq!(ask(&["/api"], url), Err(400), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_prefix_stays_in_front() {
+        let settings = Settings { prefixes: vec!["/api".into()], force_slash: None };
+        let request = testing::get("/api/x", &[("x-forwarded-prefix", "/outer")]);
+
+        let Reply::Next(request) = testing::ask(&Step::build(&settings).unwrap(), request) else {
+            panic!("did not pass")
+        };
+        assert_eq!(cut(&request), ["/outer", "/api"]);
+    }
+}

@@ -1,10 +1,12 @@
 //! `stripPrefixRegex`: cuts what the first matching pattern matches at the start of the path.
 
 use http::{HeaderValue, Request};
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::{Flow, Middleware, Pattern, target};
+use super::{Flow, Middleware, target};
 use crate::message::{Body, Exchange};
+use crate::rule::regexp;
 
 /// Settings of `stripPrefixRegex`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -17,7 +19,7 @@ pub struct Settings {
 
 /// The step.
 pub struct Step {
-    patterns: Box<[Pattern]>,
+    patterns: Box<[Regex]>,
 }
 
 impl Middleware for Step {
@@ -25,7 +27,7 @@ impl Middleware for Step {
     type Memo = std::convert::Infallible;
 
     fn build(settings: &Settings) -> Result<Self, String> {
-        let patterns = settings.regex.iter().map(|text| Pattern::new(text.trim()));
+        let patterns = settings.regex.iter().map(|text| regexp::compile(text.trim()));
         Ok(Self { patterns: patterns.collect::<Result<_, _>>()? })
     }
 
@@ -50,5 +52,56 @@ impl Middleware for Step {
             return target::set(request, rest).into();
         }
         Flow::Next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::middleware::testing::{self, Reply};
+
+    fn ask(url: &str) -> Result<(String, Option<String>), u16> {
+        let regex = ["", "/a[0-9]+", "^/b/[^/]+"].map(str::to_owned).into();
+        let step = Step::build(&Settings { regex }).unwrap();
+        match testing::ask(&step, testing::request(Method::GET, url)) {
+            Reply::Next(request) => {
+                let prefix = request.headers().get(target::X_FORWARDED_PREFIX);
+                let prefix = prefix.map(|value| value.to_str().unwrap().to_owned());
+                Ok((request.uri().to_string(), prefix))
+            }
+            Reply::After(..) => panic!("it has nothing to do with answers"),
+            Reply::Answer(response) => Err(response.status().as_u16()),
+        }
+    }
+
+    #[test]
+    fn what_matches_at_the_start_is_cut_and_told() {
+        for (url, target, prefix) in [
+            ("/a12/x?q", "/x?q", Some("/a12")),
+            ("/b/foo/x", "/x", Some("/b/foo")),
+            ("/b/f%20o/z", "/z", Some("/b/f o")),
+            ("/b/f%2Fo/z", "/o/z", Some("/b/f")),
+            ("/x/a12/z", "/x/a12/z", None),
+        ] {
+            let prefix = prefix.map(str::to_owned);
+
+            assert_eq!(ask(url), Ok((target.to_owned(), prefix)), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_would_collapse_or_cannot_be_told_is_refused() {
+        for url in ["/a1./z", "/b/x%0Ay/z"] {
+            assert_eq!(ask(url), Err(400), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_broken_pattern_is_told_in_gos_words() {
+        let error = Step::build(&Settings { regex: vec!["(".into()] }).err();
+
+        assert_eq!(error.as_deref(), Some("error parsing regexp: missing closing ): `(`"));
     }
 }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 
+use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 
@@ -36,9 +37,14 @@ pub(super) fn refused() -> Outcome {
     Outcome::Refused(plain(StatusCode::BAD_REQUEST, "Bad Request"))
 }
 
-/// The answer for a replacement that makes no path.
-pub(super) fn unusable() -> Outcome {
-    Outcome::Refused(plain(StatusCode::INTERNAL_SERVER_ERROR, "invalid URL escape\n"))
+/// The answer for a replacement that makes no path; the text is Go's.
+pub(super) fn unusable(error: String) -> Outcome {
+    let mut response = Response::new(Body::from(error + "\n"));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Outcome::Refused(response)
 }
 
 /// Puts an encoded path in place of the request's; the query stays.
@@ -132,17 +138,24 @@ fn push_escaped(out: &mut String, byte: u8) {
     }
 }
 
-/// An encoded path fit to be sent: raw bytes that may not stand in a path are escaped,
-/// what is escaped stays so. An escape that is none is an error, as in Go.
+/// A new path, encoded, as users write it. An escape that is none is an error, and a byte
+/// that may not stand in a path makes all of it be encoded anew: both as in Go.
 pub(super) fn tidy(path: &str) -> Result<String, String> {
-    let mut out = String::with_capacity(path.len());
-    let mut bytes = path.bytes();
-    while let Some(byte) = bytes.next() {
+    let path = with_slash(path);
+    let complete = complete(&path)?;
+    Ok(if complete == path { complete } else { escape(&decode(&path)) })
+}
+
+/// The text with what may not stand in a path escaped, and what is escaped left so. An
+/// escape that is none is an error, in Go's words.
+pub(super) fn complete(text: &str) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
+    for (at, byte) in text.bytes().enumerate() {
         if byte == b'%' {
-            let mut ahead = bytes.clone();
-            if hex(ahead.next()).is_none() || hex(ahead.next()).is_none() {
-                let rest: String = path.chars().skip(out.len()).take(3).collect();
-                return Err(format!("invalid URL escape {rest:?}"));
+            let mut digits = text.bytes().skip(at + 1);
+            if hex(digits.next()).is_none() || hex(digits.next()).is_none() {
+                let wrong = text.bytes().skip(at).take(3).map(char::from).collect::<String>();
+                return Err(format!("invalid URL escape {wrong:?}"));
             }
             out.push('%');
         } else if byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@/[]".contains(&byte) {
@@ -151,7 +164,18 @@ pub(super) fn tidy(path: &str) -> Result<String, String> {
             push_escaped(&mut out, byte);
         }
     }
-    Ok(with_slash(&out).into_owned())
+    Ok(out)
+}
+
+/// Adds a query or fragment, with what may not stand in a URL at all escaped.
+pub(super) fn push_printable(out: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && !b"\"<>".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            push_escaped(out, byte);
+        }
+    }
 }
 
 /// The path with a slash in front.
@@ -180,4 +204,60 @@ pub(super) fn strip(path: &str, prefix: &[u8]) -> Option<String> {
         return Some(spelt.into_owned());
     }
     Some(escape(&rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_cut_in_the_decoded_path_and_the_rest_keeps_its_spelling() {
+        for (path, prefix, rest) in [
+            ("/api", "/api", Some("/")),
+            ("/api/", "/api", Some("/")),
+            ("/api/x/", "/api", Some("/x/")),
+            ("/apix", "/api", Some("/x")),
+            ("/v2/x", "/v2/", Some("/x")),
+            ("/api%2Fx", "/api", Some("/x")),
+            ("/api/a%2Fb", "/api", Some("/a%2Fb")),
+            ("/api/a%20b", "/api", Some("/a%20b")),
+            ("/api%20x", "/api", Some("/%20x")),
+            ("/api/a(b)", "/api", Some("/a(b)")),
+            ("/a%20b/c", "/a b", Some("/c")),
+            ("/b/f%2Fo/z", "/b/f", Some("/o/z")),
+            ("/api%2F..%2Fx", "/api", Some("/../x")),
+            ("/x", "", Some("/x")),
+            ("/other", "/api", None),
+            ("/a%zz", "/a", Some("/%zz")),
+        ] {
+            assert_eq!(strip(path, prefix.as_bytes()).as_deref(), rest, "{path}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_seen_however_they_are_written() {
+        for path in ["/.", "/..", "/./x", "/a/../b", "/a/..", "/%2e/x", "/.%2E/x", "/a/%2e%2e"] {
+            assert!(has_dot_segments(path), "{path}");
+        }
+        for path in ["/", "/a", "/.a", "/a./x", "/...", "/a..b/c", "/%2e%2e%2e", "/%2Fx"] {
+            assert!(!has_dot_segments(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn new_paths_are_encoded_as_go_does() {
+        for (path, tidied) in [
+            ("", Ok("/")),
+            ("foo", Ok("/foo")),
+            ("/a%2fb", Ok("/a%2fb")),
+            ("/a(b)", Ok("/a(b)")),
+            ("/a b/%2f/x?y", Ok("/a%20b///x%3Fy")),
+            ("/caf\u{e9}", Ok("/caf%C3%A9")),
+            ("/%41", Ok("/%41")),
+            ("/a%zz", Err("invalid URL escape \"%zz\"")),
+            ("/a%4", Err("invalid URL escape \"%4\"")),
+        ] {
+            assert_eq!(tidy(path).as_deref().map_err(String::as_str), tidied, "{path}");
+        }
+    }
 }
