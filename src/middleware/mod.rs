@@ -5,6 +5,7 @@ mod add_prefix;
 mod basic_auth;
 mod chain;
 mod chain_list;
+mod client;
 mod compress;
 mod headers;
 mod ip_allow_list;
@@ -20,7 +21,7 @@ mod target;
 #[cfg(test)]
 mod testing;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::message::{Body, Exchange};
@@ -54,6 +55,11 @@ pub trait Middleware: Sized {
     const STANDS_ALONE: bool = false;
     /// Keys that are accepted without effect, and what to do instead.
     const DEPRECATED: &'static [(&'static str, &'static str)] = &[];
+
+    /// What is accepted and yet not done, in words for the user.
+    fn remarks(_settings: &Self::Settings) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Prepares the step. The error is in Traefik's words.
     fn build(settings: &Self::Settings) -> Result<Self, String>;
@@ -229,5 +235,14 @@ impl Spec {
     /// The same, to qualify them.
     pub fn chain_mut(&mut self) -> Option<&mut Vec<String>> {
         if let Self::Chain(settings) = self { Some(&mut settings.middlewares) } else { None }
+    }
+}
+
+/// The text of a status as Go has it; `None` when it has none.
+fn status_text(status: StatusCode) -> Option<&'static str> {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Some("Request Entity Too Large"),
+        StatusCode::RANGE_NOT_SATISFIABLE => Some("Requested Range Not Satisfiable"),
+        status => status.canonical_reason(),
     }
 }

@@ -1,4 +1,4 @@
-//! What both redirects share: the parts of a request's URL, and the answer.
+//! What redirects and host checks share: the parts of a request's URL, and the answer.
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};

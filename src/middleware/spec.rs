@@ -91,7 +91,11 @@ pub(super) fn settings<M: Middleware>(
         }
     }
     let section = Node { value: None, ..node.clone() };
-    tree::decode(&section, problems)
+    let settings: M::Settings = tree::decode(&section, problems)?;
+    for remark in M::remarks(&settings) {
+        problems.push(Problem::warning(Code::Notice, node.origin.clone(), remark));
+    }
+    Some(settings)
 }
 
 fn alone<M: Middleware>(kind: &str, node: &Node) -> Problem {
