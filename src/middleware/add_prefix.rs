@@ -31,9 +31,9 @@ impl Middleware for Step {
         Ok(Self { prefix: target::escape(target::with_slash(&settings.prefix).as_bytes()) })
     }
 
-    fn request(&self, _exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
+    fn request(&self, exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
         let path = [&self.prefix, request.uri().path()].concat();
-        target::set(request, path).into()
+        target::set(exchange, request, &path).into()
     }
 }
 

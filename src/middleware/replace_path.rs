@@ -30,9 +30,9 @@ impl Middleware for Step {
         Ok(Self { path: target::tidy(&path)? })
     }
 
-    fn request(&self, _exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
+    fn request(&self, exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
         target::remember(request);
-        target::set(request, self.path.clone()).into()
+        target::set(exchange, request, &self.path).into()
     }
 }
 

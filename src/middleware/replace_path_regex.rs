@@ -40,13 +40,13 @@ impl Middleware for Step {
         Ok(Self { pattern, replacement: settings.replacement.trim().into() })
     }
 
-    fn request(&self, _exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
+    fn request(&self, exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
         let path = self.pattern.replace_all(request.uri().path(), &*self.replacement);
         let Cow::Owned(path) = path else { return Flow::Next };
         match target::tidy(&path) {
             Ok(path) => {
                 target::remember(request);
-                target::set(request, path).into()
+                target::set(exchange, request, &path).into()
             }
             Err(error) => target::unusable(error).into(),
         }

@@ -39,13 +39,13 @@ impl Middleware for Step {
         Ok(Self { prefixes: prefixes.collect::<Result<_, String>>()? })
     }
 
-    fn request(&self, _exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
+    fn request(&self, exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
         let path = request.uri().path();
         for (prefix, value) in &self.prefixes {
             if let Some(rest) = target::strip(path, prefix.as_bytes()) {
                 // As Traefik: added, so that a trusted peer's own line stays in front.
                 request.headers_mut().append(target::X_FORWARDED_PREFIX, value.clone());
-                return target::set(request, rest).into();
+                return target::set_cut(exchange, request, &rest).into();
             }
         }
         Flow::Next

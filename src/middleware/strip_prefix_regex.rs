@@ -31,7 +31,7 @@ impl Middleware for Step {
         Ok(Self { patterns: patterns.collect::<Result<_, _>>()? })
     }
 
-    fn request(&self, _exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
+    fn request(&self, exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
         let path = request.uri().path();
         let decoded = target::decode(path);
         let Ok(text) = std::str::from_utf8(&decoded) else { return Flow::Next };
@@ -49,7 +49,7 @@ impl Middleware for Step {
                 return target::refused().into();
             };
             request.headers_mut().append(target::X_FORWARDED_PREFIX, value);
-            return target::set(request, rest).into();
+            return target::set_cut(exchange, request, &rest).into();
         }
         Flow::Next
     }

@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 
 use super::Flow;
-use crate::message::{Body, plain};
+use crate::message::{Body, Exchange, path, plain};
 
 /// What was cut off.
 pub(super) const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -47,18 +47,23 @@ pub(super) fn unusable(error: String) -> Outcome {
     Outcome::Refused(response)
 }
 
-/// Puts an encoded path in place of the request's; the query stays.
-pub(super) fn set(request: &mut Request<Body>, mut path: String) -> Outcome {
-    if has_dot_segments(&path) {
+/// Puts an encoded path in place of the request's; the query stays. One that would
+/// collapse when dot segments are resolved is refused: a server that does so would serve
+/// another path than the one that was matched.
+pub(super) fn set(exchange: &Exchange, request: &mut Request<Body>, path: &str) -> Outcome {
+    let Ok(path) = path::after_rewrite(path, &exchange.connection.entry_point) else {
+        return refused();
+    };
+    if path.contains("/.") && path.split('/').any(|segment| matches!(segment, "." | "..")) {
         return refused();
     }
-    if let Some(query) = request.uri().query() {
-        path.push('?');
-        path.push_str(query);
-    }
-    let Ok(path) = PathAndQuery::from_maybe_shared(path) else { return refused() };
+    let target = match request.uri().query() {
+        None => path.into_owned(),
+        Some(query) => [&path, "?", query].concat(),
+    };
+    let Ok(target) = PathAndQuery::from_maybe_shared(target) else { return refused() };
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.path_and_query = Some(path);
+    parts.path_and_query = Some(target);
     match Uri::from_parts(parts) {
         Ok(uri) => {
             *request.uri_mut() = uri;
@@ -68,23 +73,17 @@ pub(super) fn set(request: &mut Request<Body>, mut path: String) -> Outcome {
     }
 }
 
+/// The same for a path that something of the client's was cut or moved in: there slashes
+/// side by side are refused, too, as in Traefik.
+pub(super) fn set_cut(exchange: &Exchange, request: &mut Request<Body>, path: &str) -> Outcome {
+    if path.contains("//") { refused() } else { set(exchange, request, path) }
+}
+
 /// Adds `X-Replaced-Path` with the path as it is now.
 pub(super) fn remember(request: &mut Request<Body>) {
     if let Ok(value) = HeaderValue::from_str(request.uri().path()) {
         request.headers_mut().append(X_REPLACED_PATH, value);
     }
-}
-
-/// Whether a segment is `.` or `..`, however its dots are written. Resolving it would lead
-/// to another path than the one that was matched (RFC 3986 section 5.2.4).
-fn has_dot_segments(path: &str) -> bool {
-    let is_dots = |segment: &str| {
-        segment == "."
-            || segment == ".."
-            || (segment.contains('%') && matches!(&*decode(segment), b"." | b".."))
-    };
-    path.contains("/.") && path.split('/').any(is_dots)
-        || path.contains('%') && path.split('/').any(is_dots)
 }
 
 /// The path with all escapes resolved.
@@ -235,12 +234,17 @@ mod tests {
     }
 
     #[test]
-    fn dot_segments_are_seen_however_they_are_written() {
+    fn dot_segments_are_refused_however_they_are_written() {
+        let exchange = Exchange::for_tests();
+        let set = |path: &str| {
+            let mut request = Request::new(Body::empty());
+            matches!(super::set(&exchange, &mut request, path), Outcome::Done)
+        };
         for path in ["/.", "/..", "/./x", "/a/../b", "/a/..", "/%2e/x", "/.%2E/x", "/a/%2e%2e"] {
-            assert!(has_dot_segments(path), "{path}");
+            assert!(!set(path), "{path}");
         }
-        for path in ["/", "/a", "/.a", "/a./x", "/...", "/a..b/c", "/%2e%2e%2e", "/%2Fx"] {
-            assert!(!has_dot_segments(path), "{path}");
+        for path in ["/", "/a", "/.a", "/a./x", "/...", "/a..b/c", "/%2e%2e%2e", "/%2Fx", "/a//b"] {
+            assert!(set(path), "{path}");
         }
     }
 

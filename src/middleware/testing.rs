@@ -1,13 +1,11 @@
 //! What the unit tests of middlewares share: requests, an exchange, and one step asked.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Instant, SystemTime};
 
-use http::{HeaderValue, Method, Request, Response, Uri, header};
+use http::{Method, Request, Response, Uri, header};
 
 use super::{Flow, Middleware};
-use crate::message::{Body, Connection, EntryPoint, Exchange, Protocol, Served};
+use crate::message::{Body, Connection, Exchange};
 
 /// What a step did.
 pub(super) enum Reply<M> {
@@ -40,51 +38,16 @@ pub(super) fn get(url: &str, fields: &[(&str, &str)]) -> Request<Body> {
     request
 }
 
-/// An exchange over plain HTTP with the peer 127.0.0.1.
-pub(super) fn exchange() -> Exchange {
-    exchange_from("127.0.0.1")
-}
-
 /// An exchange over plain HTTP with this peer.
 pub(super) fn exchange_from(peer: &str) -> Exchange {
-    let entry_point = EntryPoint {
-        name: "web".into(),
-        index: 0,
-        port: 80,
-        trusted: None,
-        keep_forwarded_for: false,
-        connection_fields: Box::default(),
-        sanitize_path: true,
-        encode_query_semicolons: false,
-        refused_escapes: Box::default(),
-        is_admin: false,
-    };
-    Exchange {
-        connection: Rc::new(Connection {
-            entry_point: Arc::new(entry_point),
-            peer: (peer.parse::<std::net::IpAddr>().unwrap(), 1234).into(),
-            local: ([127, 0, 0, 1], 80).into(),
-            peer_value: HeaderValue::from_str(peer).unwrap(),
-            tls: None,
-            trusted: true,
-            worker: 0,
-            requests: std::cell::Cell::new(0),
-        }),
-        started: Instant::now(),
-        started_at: SystemTime::now(),
-        protocol: Protocol::Http,
-        secure: false,
-        host: "h".into(),
-        suppress_forwarded_for: false,
-        upgrade: None,
-        user: None,
-        served: Served::default(),
-    }
+    let peer = (peer.parse::<std::net::IpAddr>().unwrap(), 1234).into();
+    let connection = Connection { peer, ..Connection::for_tests() };
+    Exchange { connection: Rc::new(connection), ..Exchange::for_tests() }
 }
 
 /// Shows a step one request.
 pub(super) fn ask<M: Middleware>(step: &M, request: Request<Body>) -> Reply<M::Memo> {
-    ask_with(step, &mut exchange(), request)
+    ask_with(step, &mut Exchange::for_tests(), request)
 }
 
 /// Shows a step one request of this exchange.

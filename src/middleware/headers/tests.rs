@@ -89,7 +89,7 @@ fn request_fields_are_set_and_removed() {
     ];
     let step =
         Step::build(&Settings { custom_request_headers: map(fields), ..Settings::default() });
-    let mut exchange = testing::exchange();
+    let mut exchange = Exchange::for_tests();
     let had = [("x-a", "1"), ("x-a", "2"), ("x-del", "1"), ("x-forwarded-for", "9.9.9.9")];
 
     let reply = testing::ask_with(&step.unwrap(), &mut exchange, testing::get("http://h/", &had));
