@@ -1,10 +1,13 @@
 //! The static configuration: typed, with Traefik's names and defaults. Read once at
 //! start from one source (file, else flags, else environment) and never changed.
 
+mod check;
 mod duration;
 mod entry_point;
+mod known;
 mod observe;
 mod provider;
+mod read;
 
 use std::collections::BTreeMap;
 
@@ -17,11 +20,13 @@ pub use entry_point::{
     EncodedCharacters, EntryPoint, EntryPointHttp, EntryPointTls, ForwardedHeaders, Http2,
     LifeCycle, ProxyProtocol, RedirectTo, Redirections, RespondingTimeouts, Transport,
 };
+pub use known::{KnownOption, State, options};
 pub use observe::{
     AccessLog, AccessLogFields, AccessLogFilters, FieldMode, HeaderFields, Log, Metrics, Ping,
     Prometheus, QueryParameters,
 };
 pub use provider::{Docker, DomainNames, EngineTls, File, Providers};
+pub use read::{Read, Start, read};
 
 /// The whole static configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
