@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use crate::model::{Desired, Name};
 use crate::problem::Problem;
 use crate::provider::EngineState;
-use crate::route::EntryTable;
-use crate::{balance, tls};
+use crate::route::{EntryTable, Route};
+use crate::{balance, tls, upstream};
 
 /// Everything that requests and the API read.
 #[derive(Default)]
@@ -22,6 +22,10 @@ pub struct Table {
     pub published: Option<SystemTime>,
     /// By `message::EntryPoint::index`.
     pub entry_points: Box<[EntryTable]>,
+    /// Routers that serve, by qualified name.
+    pub routes: BTreeMap<Name, Arc<Route>>,
+    /// Servers transports by qualified name; `default@internal` is that of the settings.
+    pub transports: BTreeMap<Arc<str>, Arc<upstream::Transport>>,
     /// Built services by qualified name, internal ones included.
     pub services: BTreeMap<Name, Arc<balance::Service>>,
     /// Which replica cells belong to a container, by full id.

@@ -1,13 +1,31 @@
 //! Desired state and the previous table to a new table. Must never fail as a whole.
 
-use std::collections::BTreeMap;
+mod internal;
+mod link;
+mod middleware;
+mod overlap;
+mod placement;
+mod report;
+mod router;
+mod service;
+mod tls;
+mod transport;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::balance;
 use crate::message::{EntryPoint, Handler};
-use crate::model::Desired;
+use crate::model::{Desired, Name, Provider};
 use crate::observe::Metrics;
+use crate::problem::Problem;
+use crate::route::{EntryTable, Route, Separators};
 use crate::settings::Settings;
-use crate::table::Table;
+use crate::table::{Outcome, Status, Table};
+
+use link::Linker;
+use report::Fault;
+pub use service::engine_state;
 
 /// What compiling needs besides the desired state; made once at start.
 pub struct Context {
@@ -19,10 +37,87 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Internal services by full name: `api@internal`; those that are off are absent.
     pub internal: BTreeMap<String, Arc<dyn Handler>>,
+    /// Worker threads, which share idle connections.
+    pub workers: usize,
 }
 
 /// Compiles what is sound, and says what is not. Live cells (replicas, health, counters)
 /// of things whose settings did not change are carried over from `previous`.
-pub fn compile(_cx: &Context, _desired: &Arc<Desired>, _previous: &Table) -> Table {
-    todo!()
+pub fn compile(cx: &Context, desired: &Arc<Desired>, previous: &Table) -> Table {
+    let mut desired = Desired::clone(desired);
+    let mut problems = std::mem::take(&mut desired.problems);
+    internal::add(cx, &mut desired, &mut problems);
+    let placed = placement::place(cx, &mut desired);
+
+    let mut linker = Linker::new(cx, &desired, previous, &mut problems);
+    for router in &placed {
+        linker.link(router);
+    }
+    let all = linker.finish(&placed);
+
+    overlap::find(&placed, &all.routes, &mut problems);
+    let tls = tls::index(cx, &desired, previous, &all.claims, &mut problems);
+    let entry_points = entry_points(cx, all.on, previous);
+    let replicas = replicas(&all.services);
+    problems.sort();
+    problems.dedup();
+    Table {
+        revision: previous.revision + 1,
+        published: Some(std::time::SystemTime::now()),
+        entry_points,
+        routes: all.routes,
+        transports: all.transports,
+        services: all.services,
+        replicas,
+        tls,
+        desired: Arc::new(desired),
+        routers: all.routers,
+        service_outcomes: all.service_outcomes,
+        middlewares: all.middlewares,
+        problems: problems.into(),
+    }
 }
+
+fn entry_points(cx: &Context, on: Vec<Vec<Arc<Route>>>, previous: &Table) -> Box<[EntryTable]> {
+    let tables =
+        cx.entry_points.iter().zip(on).enumerate().map(|(number, (entry_point, routes))| {
+            let separators = if entry_point.encode_query_semicolons {
+                Separators::Ampersand
+            } else {
+                Separators::AmpersandAndSemicolon
+            };
+            EntryTable::build(routes, separators, previous.entry_points.get(number))
+        });
+    tables.collect()
+}
+
+fn replicas(
+    services: &BTreeMap<Name, Arc<balance::Service>>,
+) -> HashMap<Arc<str>, Vec<Arc<balance::Replica>>> {
+    let mut replicas: HashMap<_, Vec<_>> = HashMap::new();
+    for replica in services.values().flat_map(|service| service.replicas()) {
+        if let Some(container) = &replica.container {
+            replicas.entry(Arc::clone(container)).or_default().push(Arc::clone(replica));
+        }
+    }
+    replicas
+}
+
+/// What became of a thing that routers name.
+fn outcome(fault: Option<&Fault>, used: Vec<String>) -> Outcome {
+    let status = if fault.is_some() { Status::Disabled } else { Status::Enabled };
+    let errors = fault.map(|fault| fault.text.clone()).into_iter().collect();
+    Outcome { status, errors, used, ..Outcome::default() }
+}
+
+/// The full names of Wharf's own services.
+fn internal_names(cx: &Context) -> impl Iterator<Item = Name> + '_ {
+    let names = cx.internal.keys().filter_map(|name| name.strip_suffix("@internal"));
+    names.map(|local| Name::new(local, Provider::Internal))
+}
+
+/// Collects problems while things are all.
+type Problems<'p> = &'p mut Vec<Problem>;
+
+#[cfg(test)]
+mod tests;

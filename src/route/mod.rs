@@ -50,12 +50,14 @@ pub struct Route {
     pub priority: i64,
     /// It answers TLS only; without it, plain HTTP only.
     pub tls: bool,
-    /// Its middlewares, entry point's first.
-    pub chain: Chain,
+    /// Its middlewares, entry point's first; kept while none of them changes.
+    pub chain: Arc<Chain>,
     /// Its service.
     pub service: Arc<balance::Service>,
     /// Its metrics.
     pub metrics: observe::Requests,
+    /// Count its requests, on the entry point too; off for internal services by default.
+    pub counted: bool,
     /// Write access log lines.
     pub access_log: bool,
     /// The TLS options its hosts ask for: `default`, `strict@file`.
@@ -74,7 +76,7 @@ pub struct EntryTable {
 #[derive(Default)]
 struct Half {
     routes: Box<[Arc<Route>]>,
-    index: Index,
+    index: Arc<Index>,
 }
 
 /// Told which rules were tried, in order; `()` on the request path.
@@ -88,10 +90,15 @@ impl Witness for () {
 }
 
 impl EntryTable {
-    /// Indexes the routers of one entry point.
-    pub fn build(routes: Vec<Arc<Route>>, separators: Separators) -> Self {
+    /// Indexes the routers of one entry point. The index of `previous` is kept when rules
+    /// and order are the same.
+    pub fn build(routes: Vec<Arc<Route>>, separators: Separators, previous: Option<&Self>) -> Self {
         let (tls, plain) = routes.into_iter().partition(|route| route.tls);
-        Self { plain: Half::build(plain), tls: Half::build(tls), separators }
+        Self {
+            plain: Half::build(plain, previous.map(|table| &table.plain)),
+            tls: Half::build(tls, previous.map(|table| &table.tls)),
+            separators,
+        }
     }
 
     /// The route for a request, if any. Allocates nothing.
@@ -114,9 +121,17 @@ impl EntryTable {
 }
 
 impl Half {
-    fn build(mut routes: Vec<Arc<Route>>) -> Self {
+    fn build(mut routes: Vec<Arc<Route>>, previous: Option<&Self>) -> Self {
         routes.sort_by(|left, right| order(left).cmp(&order(right)));
-        let index = Index::build(routes.iter().map(|route| route.program.places()));
+        let kept = previous.filter(|previous| {
+            let programs = previous.routes.iter().zip(&routes);
+            previous.routes.len() == routes.len()
+                && programs.into_iter().all(|(old, new)| Arc::ptr_eq(&old.program, &new.program))
+        });
+        let index = kept.map_or_else(
+            || Arc::new(Index::build(routes.iter().map(|route| route.program.places()))),
+            |previous| Arc::clone(&previous.index),
+        );
         Self { routes: routes.into_boxed_slice(), index }
     }
 }

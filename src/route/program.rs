@@ -61,8 +61,28 @@ impl Program {
         self.tree.holds(&mut |test| test.matches(view, separators))
     }
 
+    /// The hosts it names, for TLS: lower case, `*.d` for a wildcard; not those behind `!`.
+    pub fn hosts(&self) -> Vec<String> {
+        let mut hosts = Vec::new();
+        named_hosts(&self.tree, &mut hosts);
+        hosts
+    }
+
     pub(super) fn places(&self) -> &[Place] {
         &self.places
+    }
+}
+
+fn named_hosts(tree: &Tree<Test>, into: &mut Vec<String>) {
+    match tree {
+        Tree::Match(Test::Host(HostTest::Exact(host))) => into.push(host.to_string()),
+        Tree::Match(Test::Host(HostTest::Wildcard(suffix))) => into.push(format!("*.{suffix}")),
+        Tree::Match(_) | Tree::Not(_) => {}
+        Tree::And(parts) | Tree::Or(parts) => {
+            for part in parts {
+                named_hosts(part, into);
+            }
+        }
     }
 }
 

@@ -1,0 +1,161 @@
+//! Wharf's own routers and middlewares: API, dashboard, ping, metrics, redirections, named
+//! and ordered as in Traefik.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Context;
+use crate::middleware::Spec;
+use crate::model::{Desired, Name, Provider, Router, Sourced};
+use crate::problem::{Code, Origin, Problem};
+use crate::settings::{self, RedirectTo};
+use crate::tree::{Key, Node};
+
+/// The entry point of everything that is not routed by hand.
+const ADMIN: &str = "traefik";
+
+/// Adds them to what the providers want.
+pub(super) fn add(cx: &Context, desired: &mut Desired, problems: &mut Vec<Problem>) {
+    let settings = &cx.settings;
+    let mut maker = Maker { desired, problems };
+    if let Some(api) = settings.api.as_ref().filter(|api| api.insecure) {
+        maker.api(api);
+    }
+    if let Some(ping) = settings.ping.as_ref().filter(|ping| !ping.manual_routing) {
+        maker.router("ping", &ping.entry_point, "PathPrefix(`/ping`)", "ping@internal", i64::MAX);
+    }
+    let prometheus = settings.metrics.prometheus.as_ref();
+    if let Some(prometheus) = prometheus.filter(|prometheus| !prometheus.manual_routing) {
+        let (rule, service) = ("PathPrefix(`/metrics`)", "prometheus@internal");
+        maker.router("prometheus", &prometheus.entry_point, rule, service, i64::MAX);
+    }
+    for (name, entry_point) in &settings.entry_points {
+        let redirections = entry_point.http.redirections.as_ref();
+        if let Some(to) = redirections.and_then(|redirections| redirections.entry_point.as_ref()) {
+            maker.redirection(cx, name, to);
+        }
+    }
+}
+
+struct Maker<'a> {
+    desired: &'a mut Desired,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Maker<'_> {
+    fn api(&mut self, api: &settings::Api) {
+        let api_priority = i64::MAX - 1;
+        self.router("api", ADMIN, "PathPrefix(`/api`)", "api@internal", api_priority);
+        if api.debug {
+            self.router("debug", ADMIN, "PathPrefix(`/debug`)", "api@internal", api_priority);
+        }
+        if !api.dashboard {
+            return;
+        }
+        let middlewares = ["dashboard_redirect@internal", "dashboard_stripprefix@internal"];
+        let router = Router {
+            middlewares: middlewares.map(str::to_owned).to_vec(),
+            ..router(ADMIN, "PathPrefix(`/`)", "dashboard@internal", i64::MAX - 2)
+        };
+        self.put_router("dashboard", router);
+        let redirect = section([
+            ("regex", text(r"^(http:\/\/(\[[\w:.]+\]|[\w\._-]+)(:\d+)?)\/$")),
+            ("replacement", text("${1}/dashboard/")),
+            ("permanent", text("true")),
+        ]);
+        self.middleware("dashboard_redirect", "redirectRegex", redirect);
+        let prefixes = section([("[0]", text("/dashboard/")), ("[1]", text("/dashboard"))]);
+        let strip = section([("prefixes", prefixes)]);
+        self.middleware("dashboard_stripprefix", "stripPrefix", strip);
+    }
+
+    fn redirection(&mut self, cx: &Context, from: &str, to: &RedirectTo) {
+        let port = match redirect_port(cx, from, to) {
+            Ok(port) => port,
+            Err(problem) => {
+                self.problems.push(*problem);
+                return;
+            }
+        };
+        let name = normalize(&format!("{from}-to-{}", to.to));
+        let redirect = section([
+            ("scheme", text(&to.scheme)),
+            ("port", text(&port)),
+            ("permanent", text(if to.permanent { "true" } else { "false" })),
+        ]);
+        let middleware = format!("redirect-{name}");
+        self.middleware(&middleware, "redirectScheme", redirect);
+        let router = Router {
+            middlewares: vec![middleware],
+            ..router(from, "HostRegexp(`^.+$`)", "noop@internal", to.priority)
+        };
+        self.put_router(&name, router);
+    }
+
+    fn router(&mut self, name: &str, on: &str, rule: &str, service: &str, priority: i64) {
+        self.put_router(name, router(on, rule, service, priority));
+    }
+
+    fn put_router(&mut self, name: &str, value: Router) {
+        let sourced = Sourced { value, from: vec![Origin::Internal] };
+        self.desired.routers.insert(Name::new(name, Provider::Internal), Arc::new(sourced));
+    }
+
+    fn middleware(&mut self, name: &str, kind: &str, settings: Node) {
+        let node = section([(kind, settings)]);
+        if let Some(value) = Spec::decode(&node, self.problems) {
+            let sourced = Sourced { value, from: vec![Origin::Internal] };
+            self.desired.middlewares.insert(Name::new(name, Provider::Internal), Arc::new(sourced));
+        }
+    }
+}
+
+fn router(on: &str, rule: &str, service: &str, priority: i64) -> Router {
+    Router {
+        entry_points: vec![on.to_owned()],
+        rule: rule.to_owned(),
+        rule_syntax: "default".to_owned(),
+        service: service.to_owned(),
+        priority,
+        ..Router::default()
+    }
+}
+
+/// The port to redirect to, as text.
+fn redirect_port(cx: &Context, from: &str, to: &RedirectTo) -> Result<String, Box<Problem>> {
+    let subject = format!("entry point {from}");
+    let problem = |code, text: String| {
+        Box::new(Problem::error(code, Origin::Internal, text).about(subject.clone()))
+    };
+    if to.to.is_empty() {
+        let text = "unable to create redirection: the entry point or the port is missing";
+        let mend = "set `to` to an entry point's name or a port such as `:443`";
+        return Err(Box::new(problem(Code::BadValue, text.to_owned()).mend(mend)));
+    }
+    if let Some(port) = to.to.strip_prefix(':')
+        && port.parse::<u16>().is_ok()
+    {
+        return Ok(port.to_owned());
+    }
+    let names = || cx.entry_points.iter().map(|entry_point| &*entry_point.name);
+    if let Some(target) = cx.entry_points.iter().find(|entry_point| *entry_point.name == *to.to) {
+        return Ok(target.port.to_string());
+    }
+    let text = format!("'to' entry point field references a non-existing entry point: {}", to.to);
+    Err(Box::new(problem(Code::UnknownName, text).mend(super::report::known(&to.to, names()))))
+}
+
+/// As Traefik: every run of other characters than letters and digits is one `-`.
+fn normalize(name: &str) -> String {
+    let parts = name.split(|letter: char| !letter.is_alphanumeric());
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+}
+
+fn text(value: &str) -> Node {
+    Node { origin: Origin::Internal, value: Some(value.into()), children: BTreeMap::new() }
+}
+
+fn section<const N: usize>(children: [(&str, Node); N]) -> Node {
+    let children = children.map(|(key, node)| (Key(key.into()), node));
+    Node { origin: Origin::Internal, value: None, children: children.into() }
+}

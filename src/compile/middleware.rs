@@ -1,0 +1,167 @@
+//! Middleware names to chains.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::report::{Fault, known_names, qualify};
+use crate::middleware::{Chain, Spec, Step};
+use crate::model::{Desired, Items, Name, Provider, Sourced};
+use crate::problem::{Code, Problem};
+use crate::route::Route;
+
+/// Longest list of middlewares of one router, `chain`s unfolded.
+const MOST: usize = 1024;
+
+/// Deepest nesting of `chain`s.
+const DEEPEST: usize = 64;
+
+/// Builds chains; tells a middleware that can't be built once.
+pub(super) struct Middlewares<'a> {
+    specs: &'a Items<Spec>,
+    before: &'a Items<Spec>,
+    unchanged: HashMap<&'a Name, bool>,
+    /// Those at fault.
+    faults: BTreeMap<Name, Fault>,
+}
+
+/// A router's middlewares, unfolded: every name met on the way, and those that do something.
+#[derive(Default)]
+struct Unfolded<'a> {
+    met: Vec<&'a Name>,
+    steps: Vec<(&'a Name, &'a Arc<Sourced<Spec>>)>,
+    /// The `chain`s that are being unfolded.
+    open: Vec<&'a Name>,
+}
+
+impl<'a> Middlewares<'a> {
+    pub(super) fn new(desired: &'a Desired, before: &'a Desired) -> Self {
+        let (specs, before) = (&desired.middlewares, &before.middlewares);
+        Self { specs, before, unchanged: HashMap::new(), faults: BTreeMap::new() }
+    }
+
+    /// The chain of these names as written on something of `home`. The chain of `previous`
+    /// is kept when it was made of the same middlewares.
+    pub(super) fn chain(
+        &mut self,
+        names: &[String],
+        home: Provider,
+        previous: Option<(&Arc<Route>, &[String])>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Arc<Chain>, Fault> {
+        let mut unfolded = Unfolded::default();
+        self.unfold(names, home, &mut unfolded, problems)?;
+        if let Some((route, before)) = previous
+            && before.iter().eq(&qualified(names, home))
+            && unfolded.met.iter().all(|name| self.is_unchanged(name))
+        {
+            return Ok(Arc::clone(&route.chain));
+        }
+        let mut steps = Vec::with_capacity(unfolded.steps.len());
+        for (name, spec) in unfolded.steps {
+            steps.push(self.step(name, spec, problems)?);
+        }
+        Ok(Arc::new(Chain::new(steps)))
+    }
+
+    fn unfold(
+        &mut self,
+        names: &[String],
+        home: Provider,
+        into: &mut Unfolded<'a>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<(), Fault> {
+        for reference in names {
+            let (name, spec) = self.find(reference, home)?;
+            into.met.push(name);
+            if into.met.len() > MOST || into.open.len() > DEEPEST {
+                let text = format!("more than {MOST} middlewares, or {DEEPEST} chains in chains");
+                return Err(Fault::new(Code::BadValue, text).mend("use fewer middlewares"));
+            }
+            let Some(inner) = spec.value.chain() else {
+                into.steps.push((name, spec));
+                continue;
+            };
+            if into.open.contains(&name) {
+                return Err(self.recursion(name, spec, &into.open, problems));
+            }
+            into.open.push(name);
+            self.unfold(inner, name.provider(), into, problems)?;
+            into.open.pop();
+        }
+        Ok(())
+    }
+
+    fn find(
+        &self,
+        reference: &str,
+        home: Provider,
+    ) -> Result<(&'a Name, &'a Arc<Sourced<Spec>>), Fault> {
+        let name = Name::resolve(reference, home);
+        name.and_then(|name| self.specs.get_key_value(&name)).ok_or_else(|| {
+            let text = format!("middleware \"{}\" does not exist", qualify(reference, home));
+            let mend = known_names(reference, home, self.specs.keys());
+            Fault::new(Code::UnknownName, text).mend(mend)
+        })
+    }
+
+    fn recursion(
+        &mut self,
+        name: &Name,
+        spec: &Sourced<Spec>,
+        open: &[&Name],
+        problems: &mut Vec<Problem>,
+    ) -> Fault {
+        let path: Vec<_> = open.iter().map(|name| name.as_str()).chain([name.as_str()]).collect();
+        let path = path.join("->");
+        let text = format!("could not instantiate middleware {name}: recursion detected in {path}");
+        let fault = Fault::new(Code::BadValue, text).mend("take the chain out of itself");
+        self.blame(name, spec, &fault, problems)
+    }
+
+    fn step(
+        &mut self,
+        name: &Name,
+        spec: &Sourced<Spec>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Step, Fault> {
+        if let Some(fault) = self.faults.get(name) {
+            return Err(fault.clone());
+        }
+        Step::build(&spec.value)
+            .map_err(|text| self.blame(name, spec, &Fault::new(Code::BadValue, text), problems))
+    }
+
+    /// Reports a middleware's own fault once; returns it for those that use it.
+    fn blame(
+        &mut self,
+        name: &Name,
+        spec: &Sourced<Spec>,
+        fault: &Fault,
+        problems: &mut Vec<Problem>,
+    ) -> Fault {
+        let reported = fault.clone().reported();
+        if self.faults.insert(name.clone(), reported.clone()).is_none() {
+            problems.push(fault.problem(format!("middleware {name}"), spec));
+        }
+        reported
+    }
+
+    fn is_unchanged(&mut self, name: &'a Name) -> bool {
+        *self.unchanged.entry(name).or_insert_with(|| {
+            match (self.specs.get(name), self.before.get(name)) {
+                (Some(now), Some(before)) => Arc::ptr_eq(now, before) || now.value == before.value,
+                _ => false,
+            }
+        })
+    }
+
+    /// What is wrong with a middleware, if anything; known once all chains are built.
+    pub(super) fn fault(&self, name: &Name) -> Option<&Fault> {
+        self.faults.get(name)
+    }
+}
+
+/// Names as written, with their providers.
+pub(super) fn qualified(names: &[String], home: Provider) -> Vec<String> {
+    names.iter().map(|name| qualify(name, home)).collect()
+}
