@@ -63,3 +63,12 @@ pub(super) fn ask_with<M: Middleware>(
         Flow::Wait | Flow::Around => panic!("it wants to wait"),
     }
 }
+
+/// What a step wants done with one request.
+pub(super) fn flow<M: Middleware>(
+    step: &M,
+    exchange: &mut Exchange,
+    mut request: Request<Body>,
+) -> Flow<M::Memo> {
+    step.request(exchange, &mut request)
+}
