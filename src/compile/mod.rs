@@ -120,4 +120,4 @@ fn internal_names(cx: &Context) -> impl Iterator<Item = Name> + '_ {
 type Problems<'p> = &'p mut Vec<Problem>;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

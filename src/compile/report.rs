@@ -2,7 +2,7 @@
 
 use crate::model::{Name, Provider, Sourced};
 use crate::problem::{Code, Origin, Problem};
-use crate::rule::nearest;
+use crate::tree::suggest::nearest;
 
 /// Why something can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -31,7 +31,7 @@ fn entry_point(name: &str, index: usize, port: u16) -> Arc<EntryPoint> {
 }
 
 /// Entry points `traefik`, `web` and `websecure`; `adjust` changes the rest.
-fn context(adjust: impl FnOnce(&mut Settings)) -> Context {
+pub(crate) fn context(adjust: impl FnOnce(&mut Settings)) -> Context {
     let mut settings = Settings::default();
     let ports = [("traefik", 8080), ("web", 80), ("websecure", 443)];
     for (name, port) in ports {
@@ -44,9 +44,9 @@ fn context(adjust: impl FnOnce(&mut Settings)) -> Context {
     let names = ["noop@internal", "api@internal", "dashboard@internal", "ping@internal"];
     let internal = names.map(|name| (name.to_owned(), Arc::new(Nothing) as Arc<dyn Handler>));
     Context {
-        entry_points: entry_points.collect(),
         metrics: Metrics::new(&settings.metrics, 1),
         settings: Arc::new(settings),
+        entry_points: entry_points.collect(),
         internal: internal.into(),
         workers: 1,
     }
@@ -56,12 +56,12 @@ fn sourced<T>(value: T) -> Arc<Sourced<T>> {
     Arc::new(Sourced { value, from: vec![Origin::file("dynamic.yml")] })
 }
 
-fn router(rule: &str) -> Router {
+pub(crate) fn router(rule: &str) -> Router {
     Router { rule: rule.into(), service: "noop@internal".into(), ..Router::default() }
 }
 
 /// Routers of the file provider by local name.
-fn desired(routers: &[(&str, Router)]) -> Desired {
+pub(crate) fn desired(routers: &[(&str, Router)]) -> Desired {
     let routers = routers
         .iter()
         .map(|(name, router)| (Name::new(name, Provider::File), sourced(router.clone())));
@@ -152,30 +152,9 @@ fn tls_routers_and_plain_ones_do_not_answer_for_each_other() {
     assert_eq!(found(&table, 1, "b", false), Some("p@file"));
 }
 
-/// Error texts and statuses as Traefik 3.7.15 answers them.
-#[test]
-fn a_router_at_fault_is_left_out_alone_with_traefik_words() {
-    let resolver = RouterTls { cert_resolver: "le".into(), ..RouterTls::default() };
-    let options = RouterTls { options: "nosuch".into(), ..RouterTls::default() };
-    let cases: Vec<(Router, Code, &str)> = vec![
-        (
-            router("Hostt(`a`)"),
-            Code::BadRule,
-            "error while parsing rule Hostt(`a`): parsing rule Hostt(`a`): \
-             unsupported function: Hostt",
-        ),
-        (
-            router(""),
-            Code::BadRule,
-            "error while parsing rule : parsing rule : 1:1: expected operand, found 'EOF'",
-        ),
-        (
-            router("HostRegexp(`(`)"),
-            Code::BadRule,
-            "error while parsing rule HostRegexp(`(`): adding rule HostRegexp(`(`): error while \
-             adding rule HostRegexp: compiling HostRegexp matcher: error parsing regexp: \
-             missing closing ): `(`",
-        ),
+/// Error texts as Traefik 3.7.15 answers them.
+fn faulty_references() -> Vec<(Router, Code, &'static str)> {
+    vec![
         (
             with("Host(`a`)", |router| router.service = "ghost".into()),
             Code::UnknownName,
@@ -201,6 +180,31 @@ fn a_router_at_fault_is_left_out_alone_with_traefik_words() {
             Code::UnknownName,
             "entryPoint \"nope\" doesn't exist",
         ),
+    ]
+}
+
+fn faulty_values() -> Vec<(Router, Code, &'static str)> {
+    let resolver = RouterTls { cert_resolver: "le".into(), ..RouterTls::default() };
+    let options = RouterTls { options: "nosuch".into(), ..RouterTls::default() };
+    vec![
+        (
+            router("Hostt(`a`)"),
+            Code::BadRule,
+            "error while parsing rule Hostt(`a`): parsing rule Hostt(`a`): \
+             unsupported function: Hostt",
+        ),
+        (
+            router(""),
+            Code::BadRule,
+            "error while parsing rule : parsing rule : 1:1: expected operand, found 'EOF'",
+        ),
+        (
+            router("HostRegexp(`(`)"),
+            Code::BadRule,
+            "error while parsing rule HostRegexp(`(`): adding rule HostRegexp(`(`): error while \
+             adding rule HostRegexp: compiling HostRegexp matcher: error parsing regexp: \
+             missing closing ): `(`",
+        ),
         (
             with("Host(`a`)", |router| router.priority = i64::MAX),
             Code::BadValue,
@@ -222,8 +226,12 @@ fn a_router_at_fault_is_left_out_alone_with_traefik_words() {
             Code::NotBuilt,
             "the rule syntax `v2` is not built yet",
         ),
-    ];
-    for (router, code, text) in cases {
+    ]
+}
+
+#[test]
+fn a_router_at_fault_is_left_out_alone_with_traefik_words() {
+    for (router, code, text) in faulty_references().into_iter().chain(faulty_values()) {
         let good = self::router("Host(`good`)");
         let table = compiled(&context(|_| ()), desired(&[("bad", router), ("good", good)]));
 

@@ -1,1 +1,5 @@
 //! The reconcile task; start and stop of everything. Must never touch a request.
+
+mod news;
+mod pace;
+pub mod reconcile;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use regex::Regex;
 
 use super::parse::{Call, tree};
-use super::{RuleError, Tree, nearest, regexp};
+use super::{RuleError, Tree, regexp};
+use crate::tree::suggest::nearest;
 
 /// An expression over labels: ``Label(`a`, `b`) && !LabelRegex(`c`, `^d`)``.
 #[derive(Clone, Debug)]

@@ -1,8 +1,9 @@
 //! The matchers: names, number of arguments, and what can be checked of these without
 //! compiling them.
 
+use super::RuleError;
 use super::parse::Call;
-use super::{RuleError, nearest};
+use crate::tree::suggest::nearest;
 
 /// A matcher with its arguments, checked for their number but not compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -126,37 +126,5 @@ pub fn parse(text: &str) -> Result<Expr, RuleError> {
     parse::tree(text)?.try_map(&mut matcher::from_call)
 }
 
-/// The known word nearest to a misspelt one, when it is near enough to be meant.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let length = word.chars().count();
-    let limit = (length / 3).clamp(2, 4).min(length.saturating_sub(1));
-    known
-        .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// Edits (insert, delete, replace) between two words, without case.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().flat_map(char::to_lowercase).collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, from) in left.chars().flat_map(char::to_lowercase).enumerate() {
-        let mut diagonal = index;
-        let mut before = index + 1;
-        let mut next = Vec::with_capacity(row.len());
-        next.push(before);
-        for (above, to) in row.iter().skip(1).zip(&right) {
-            let cost = (diagonal + usize::from(from != *to)).min(above + 1).min(before + 1);
-            diagonal = *above;
-            before = cost;
-            next.push(cost);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,271 @@
+//! The one writer: takes what providers say, compiles it, publishes the table, and passes
+//! replicas' states on in between.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::news;
+use super::pace::Pace;
+use crate::compile::{self, Context};
+use crate::model::{Desired, Provider, ReplicaState, Service};
+use crate::provider::{Change, EngineState};
+use crate::table::{Published, Table};
+
+/// Changes taken in one go before time is looked at again.
+const BATCH: usize = 256;
+
+/// Runs until cancelled. Publishes what Wharf itself serves at once, before any provider
+/// has spoken.
+pub async fn run(
+    cx: Arc<Context>,
+    published: Arc<Published>,
+    mut changes: Receiver<Change>,
+    token: CancellationToken,
+) {
+    let throttle = cx.settings.providers.providers_throttle_duration.or_zero();
+    let mut pace = Pace::new(throttle);
+    let mut reconciler = Reconciler::new(cx, published);
+    // Not a change: the first provider to speak need not wait for this one's rest.
+    reconciler.publish();
+    let mut due: Option<Instant> = None;
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut is_open = true;
+    loop {
+        // Each branch may be dropped at any await without loss: `recv_many` takes nothing
+        // unless it returns.
+        tokio::select! {
+            biased;
+            () = token.cancelled() => return,
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                let began = Instant::now();
+                reconciler.publish();
+                pace.made(began, Instant::now());
+                due = None;
+            }
+            count = changes.recv_many(&mut batch, BATCH), if is_open => {
+                // All providers have ended; what they said last still stands.
+                is_open = count > 0;
+                for change in batch.drain(..) {
+                    if reconciler.take(change) {
+                        due = due.or_else(|| Some(pace.due(Instant::now())));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What was said so far.
+struct Reconciler {
+    cx: Arc<Context>,
+    published: Arc<Published>,
+    docker: Arc<Desired>,
+    file: Arc<Desired>,
+    /// States of containers that the engine told since the last `docker`; newer than what
+    /// stands there.
+    newer: HashMap<Arc<str>, ReplicaState>,
+    /// States of containers as last passed on to their cells.
+    known: HashMap<Arc<str>, ReplicaState>,
+}
+
+impl Reconciler {
+    fn new(cx: Arc<Context>, published: Arc<Published>) -> Self {
+        Self {
+            cx,
+            published,
+            docker: Arc::default(),
+            file: Arc::default(),
+            newer: HashMap::new(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// Takes a change; true when it needs a new table.
+    fn take(&mut self, change: Change) -> bool {
+        match change {
+            Change::Desired(Provider::Docker, desired) => {
+                // The list was made after these states were told, so it knows better.
+                self.newer.clear();
+                self.docker = desired;
+                true
+            }
+            Change::Desired(Provider::File | Provider::Internal, desired) => {
+                self.file = desired;
+                true
+            }
+            Change::Replica { container, state } => {
+                self.replica(container, state);
+                false
+            }
+            Change::Engine(state) => {
+                self.engine(state);
+                false
+            }
+        }
+    }
+
+    fn replica(&mut self, container: Arc<str>, state: ReplicaState) {
+        let table = self.published.load();
+        let before = self.known.insert(Arc::clone(&container), state);
+        if let Some(cells) = table.replicas.get(&container) {
+            for cell in cells {
+                cell.set_engine(compile::engine_state(state));
+            }
+            if before != Some(state)
+                && let Some(cell) = cells.first()
+            {
+                let name = cell.container_name.as_deref().unwrap_or(&container);
+                tracing::info!("server {} (container {name}) is {}", cell.url, word(state));
+            }
+            self.published.touch();
+        }
+        drop(table);
+        self.newer.insert(container, state);
+    }
+
+    fn engine(&self, state: EngineState) {
+        self.cx.metrics.engine(state.connected, state.calls);
+        if *self.published.engine() != state {
+            self.published.store_engine(state);
+        }
+    }
+
+    /// Compiles what is wanted now, and publishes it.
+    fn publish(&mut self) {
+        let before = self.published.load_full();
+        let desired = merged(&self.docker, &self.file);
+        let after = Arc::new(compile::compile(&self.cx, &desired, &before));
+        self.pass_on(&after);
+        self.published.store(Arc::clone(&after));
+        self.cx.metrics.reload();
+        news::tell(&before, &after);
+    }
+
+    /// Tells the cells what their containers' states are, where that changed or where the
+    /// table was made of something older.
+    fn pass_on(&mut self, table: &Table) {
+        let said = states(&self.docker);
+        for (container, cells) in &table.replicas {
+            let newer = self.newer.get(container).copied();
+            let Some(state) = newer.or_else(|| said.get(container).copied()) else { continue };
+            if newer.is_none() && self.known.get(container) == Some(&state) {
+                continue;
+            }
+            for cell in cells {
+                cell.set_engine(compile::engine_state(state));
+            }
+        }
+        self.known = said.into_iter().map(|(id, state)| (Arc::clone(id), state)).collect();
+        self.known.extend(self.newer.iter().map(|(id, state)| (Arc::clone(id), *state)));
+    }
+}
+
+/// Containers and their states as the list says.
+fn states(desired: &Desired) -> HashMap<&Arc<str>, ReplicaState> {
+    let mut states = HashMap::new();
+    for service in desired.services.values() {
+        if let Service::LoadBalancer(balancer) = &service.value {
+            let facts = balancer.servers.iter().filter_map(|server| server.replica.as_ref());
+            states.extend(facts.map(|facts| (&facts.container.id, facts.state)));
+        }
+    }
+    states
+}
+
+/// All providers together. Names carry their provider, so nothing can clash.
+fn merged(docker: &Arc<Desired>, file: &Arc<Desired>) -> Arc<Desired> {
+    let mut all = Desired::clone(docker);
+    let file = Desired::clone(file);
+    all.routers.extend(file.routers);
+    all.middlewares.extend(file.middlewares);
+    all.services.extend(file.services);
+    all.transports.extend(file.transports);
+    all.tls.certificates.extend(file.tls.certificates);
+    all.tls.options.extend(file.tls.options);
+    all.tls.stores.extend(file.tls.stores);
+    all.problems.extend(file.problems);
+    Arc::new(all)
+}
+
+fn word(state: ReplicaState) -> &'static str {
+    match state {
+        ReplicaState::Starting => "starting",
+        ReplicaState::Running => "running",
+        ReplicaState::Unhealthy => "unhealthy",
+        ReplicaState::Paused => "paused",
+        ReplicaState::Stopping => "stopping",
+        ReplicaState::Gone => "gone",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::tests::{context, desired, router};
+    use crate::model::Name;
+    use tokio::sync::mpsc;
+
+    fn file(rule: &str) -> Change {
+        Change::Desired(Provider::File, Arc::new(desired(&[("web", router(rule))])))
+    }
+
+    fn rules(table: &Table) -> Vec<&str> {
+        table.routes.values().map(|route| &*route.rule).collect()
+    }
+
+    #[tokio::test]
+    async fn what_a_provider_says_is_published_and_outlives_it() {
+        let published = Arc::new(Published::default());
+        let mut changed = published.subscribe();
+        let (sender, receiver) = mpsc::channel(8);
+        let token = CancellationToken::new();
+        let cx = Arc::new(context(|_| ()));
+        let task = tokio::spawn(run(cx, Arc::clone(&published), receiver, token.clone()));
+
+        for rule in ["Host(`a`)", "Host(`b`)"] {
+            sender.send(file(rule)).await.unwrap();
+        }
+        drop(sender);
+        let is_last = |_: &u64| rules(&published.load()) == ["Host(`b`)"];
+        changed.wait_for(is_last).await.unwrap();
+
+        token.cancel();
+        task.await.unwrap();
+    }
+
+    #[test]
+    fn providers_replace_only_what_they_said_themselves() {
+        let published = Arc::new(Published::default());
+        let mut reconciler = Reconciler::new(Arc::new(context(|_| ())), Arc::clone(&published));
+        let mut docker = desired(&[]);
+        let name = Name::new("web", Provider::Docker);
+        let sourced = desired(&[("web", router("Host(`d`)"))]).routers.into_values().next();
+        docker.routers.insert(name, sourced.unwrap());
+
+        assert!(reconciler.take(Change::Desired(Provider::Docker, Arc::new(docker))));
+        assert!(reconciler.take(file("Host(`a`)")));
+        reconciler.publish();
+        assert_eq!(rules(&published.load()), ["Host(`d`)", "Host(`a`)"]);
+
+        reconciler.take(file("Host(`b`)"));
+        reconciler.publish();
+        assert_eq!(rules(&published.load()), ["Host(`d`)", "Host(`b`)"]);
+        assert_eq!(published.load().revision, 2);
+    }
+
+    #[test]
+    fn the_engines_state_is_published_without_a_new_table() {
+        let published = Arc::new(Published::default());
+        let mut reconciler = Reconciler::new(Arc::new(context(|_| ())), Arc::clone(&published));
+        let state = EngineState { connected: true, ..EngineState::default() };
+
+        assert!(!reconciler.take(Change::Engine(state)));
+
+        assert!(published.engine().connected);
+        assert_eq!(published.load().revision, 0);
+    }
+}
