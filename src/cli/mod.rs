@@ -1,25 +1,76 @@
 //! Arguments and commands. Must never hold logic of its own.
 
 pub mod demo;
+mod healthcheck;
+mod help;
+mod run;
+mod signals;
+mod version;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use tokio_util::sync::CancellationToken;
+use crate::tree::suggest;
 
-/// Runs the proxy by these flags until a signal comes or `stopping` is cancelled; for
-/// `wharf demo`, which has a project to take down afterwards.
-fn proxy(_flags: &[String], _stopping: &CancellationToken) -> ExitCode {
-    // The run command lands next; its entry is called here.
-    eprintln!("wharf: the proxy is not wired yet");
-    ExitCode::FAILURE
-}
+pub(crate) use run::proxy;
+
+/// Commands, with what they do.
+const COMMANDS: [(&str, &str); 5] = [
+    ("run", "Runs the proxy; also without any command"),
+    ("demo", "Starts a small project of its own behind the proxy, to look at"),
+    ("healthcheck", "Asks /ping of a running proxy; 0 when it is well"),
+    ("version", "Shows the version"),
+    ("help", "Shows this text"),
+];
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
     match arguments.split_first() {
-        Some((command, rest)) if command == "demo-server" => demo::server::command(rest),
-        Some((command, rest)) if command == "demo" => demo::command(rest),
-        _ => ExitCode::SUCCESS,
+        Some((first, rest)) if !first.starts_with('-') => command(first, rest),
+        Some(_) | None => with_help(&arguments, run::command),
+    }
+}
+
+fn command(name: &str, rest: &[String]) -> ExitCode {
+    match name {
+        "run" => with_help(rest, run::command),
+        "demo" => demo::command(rest),
+        // What the demo, the examples and the tests put behind the proxy.
+        "demo-server" => demo::server::command(rest),
+        "healthcheck" => with_help(rest, healthcheck::command),
+        "version" => with_help(rest, |_| print(&version::text())),
+        "help" => print(&help::text()),
+        _ => unknown(name),
+    }
+}
+
+fn with_help(arguments: &[String], run: impl FnOnce(&[String]) -> ExitCode) -> ExitCode {
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        return print(&help::text());
+    }
+    run(arguments)
+}
+
+fn unknown(name: &str) -> ExitCode {
+    // As Traefik's words, and its exit status.
+    eprintln!("wharf: command not found: {name}");
+    let names = || COMMANDS.iter().map(|(name, _)| *name);
+    match suggest::nearest(name, names()) {
+        Some(near) => eprintln!("did you mean `wharf {near}`?"),
+        None => eprintln!("commands: {}; see `wharf help`", names().collect::<Vec<_>>().join(", ")),
+    }
+    ExitCode::FAILURE
+}
+
+/// Writes a command's own output. A reader that has gone (`wharf help | head`) is no error.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }

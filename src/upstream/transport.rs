@@ -92,6 +92,11 @@ impl Transport {
         &self.settings
     }
 
+    /// The TLS configuration for HTTP/1.1.
+    pub fn client_config(&self) -> Result<Arc<ClientConfig>, String> {
+        self.tls().map(|configs| Arc::clone(&configs.http1))
+    }
+
     /// The TLS configuration.
     pub(super) fn tls(&self) -> Result<&TlsConfigs, String> {
         if let Some(configs) = self.tls.get() {

@@ -1,0 +1,275 @@
+//! `wharf run`: puts all parts together, waits for signals, takes everything down in order.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::signals::{Asked, Signals};
+use crate::api;
+use crate::balance::{self, Service};
+use crate::compile::Context;
+use crate::control::reconcile;
+use crate::listen::{self, Workers, WorkersConfig};
+use crate::observe::{AccessLog, Metrics, log};
+use crate::problem::Problem;
+use crate::provider;
+use crate::settings::{Read, Settings, Start, read};
+use crate::table::Published;
+
+/// Changes that may wait for the reconcile task; a provider that fills it sends one newer
+/// list instead.
+const CHANGES: usize = 1024;
+/// For control tasks to end once they were told.
+const TASKS_END: Duration = Duration::from_secs(5);
+/// As Rust's own for a panic.
+const PANICKED: u8 = 101;
+
+/// Runs the proxy by the process's arguments until a signal comes.
+pub(super) fn command(arguments: &[String]) -> ExitCode {
+    start(&Start::with_arguments(arguments), &CancellationToken::new())
+}
+
+/// Runs the proxy by these flags alone until a signal comes or `stopping` is cancelled; for
+/// `wharf demo`, which has a project to take down afterwards.
+pub(crate) fn proxy(flags: &[String], stopping: &CancellationToken) -> ExitCode {
+    start(&Start { arguments: flags.to_vec(), ..Start::default() }, stopping)
+}
+
+fn start(start: &Start, stopping: &CancellationToken) -> ExitCode {
+    let result = read(start)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+        .and_then(|read| Proxy::new(read).map_err(|text| vec![text]));
+    match result {
+        Ok(proxy) => proxy.run(stopping),
+        Err(texts) => {
+            for text in texts {
+                eprintln!("wharf: {text}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything, listening but not yet told what to serve.
+struct Proxy {
+    context: Arc<Context>,
+    published: Arc<Published>,
+    access_log: Option<Arc<AccessLog>>,
+    workers: Workers,
+    terminating: CancellationToken,
+}
+
+impl Proxy {
+    fn new(read: Read) -> Result<Self, String> {
+        let Read { settings, source, warnings } = read;
+        let started = SystemTime::now();
+        let text = |problem: Problem| problem.to_string();
+        warn(&log::init(settings.log.as_ref()).map_err(text)?);
+        warn(&warnings);
+        tracing::info!("Wharf version {}", env!("CARGO_PKG_VERSION"));
+        tracing::info!("Static configuration loaded from {source}");
+        let access_log = match settings.access_log.as_ref().map(AccessLog::start) {
+            None => None,
+            Some(result) => {
+                let (access_log, problems) = result.map_err(text)?;
+                warn(&problems);
+                Some(access_log)
+            }
+        };
+
+        let settings = Arc::new(settings);
+        let count = worker_count(&settings);
+        let metrics = Metrics::new(&settings.metrics, count);
+        let published = Arc::new(Published::default());
+        let entry_points = listen::entry_points(&settings).map_err(|error| error.to_string())?;
+        let terminating = CancellationToken::new();
+        let internal = api::handlers(&api::Sources {
+            published: Arc::clone(&published),
+            settings: Arc::clone(&settings),
+            metrics: Arc::clone(&metrics),
+            started,
+            terminating: terminating.clone(),
+        });
+        let workers = Workers::start(WorkersConfig {
+            settings: Arc::clone(&settings),
+            entry_points: Arc::clone(&entry_points),
+            workers: count,
+            published: Arc::clone(&published),
+            metrics: Arc::clone(&metrics),
+            access_log: access_log.clone(),
+        })
+        .map_err(|error| error.to_string())?;
+        for (entry_point, address) in entry_points.iter().zip(workers.addresses()) {
+            tracing::info!("entry point {} listens on {address}", entry_point.name);
+        }
+        let context =
+            Arc::new(Context { settings, entry_points, metrics, internal, workers: count });
+        Ok(Self { context, published, access_log, workers, terminating })
+    }
+
+    fn run(self, stopping: &CancellationToken) -> ExitCode {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .thread_name("control")
+            .build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => runtime.block_on(self.control(stopping)),
+            Err(error) => {
+                eprintln!("wharf: start the control thread: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    async fn control(mut self, stopping: &CancellationToken) -> ExitCode {
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => {
+                eprintln!("wharf: listen to signals: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let ending = CancellationToken::new();
+        let mut tasks = self.spawn(&ending);
+        let status = loop {
+            tokio::select! {
+                () = stopping.cancelled() => break ExitCode::SUCCESS,
+                asked = signals.next() => match asked {
+                    Asked::Stop => break ExitCode::SUCCESS,
+                    Asked::Reopen => self.reopen(),
+                    Asked::Nothing => tracing::warn!(
+                        "SIGHUP is not handled: files are watched, nothing needs a reload"
+                    ),
+                },
+                Some(ended) = tasks.join_next() => if ended.is_err_and(|error| error.is_panic()) {
+                    // A control side that is half dead is worse than a restart.
+                    tracing::error!("a control task ended in a panic, stopping");
+                    break ExitCode::from(PANICKED);
+                },
+            }
+        };
+        let cut = self.stop(&mut signals).await;
+        ending.cancel();
+        let all = async { while tasks.join_next().await.is_some() {} };
+        if timeout(TASKS_END, all).await.is_err() {
+            tracing::warn!("control tasks did not end in time");
+        }
+        tracing::info!("Shutting down");
+        if let Some(access_log) = &self.access_log {
+            access_log.close();
+        }
+        cut.unwrap_or(status)
+    }
+
+    /// The tasks of the control thread.
+    fn spawn(&self, ending: &CancellationToken) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        let (sender, changes) = mpsc::channel(CHANGES);
+        let Context { settings, metrics, .. } = &*self.context;
+        tasks.spawn_local(reconcile::run(
+            Arc::clone(&self.context),
+            Arc::clone(&self.published),
+            changes,
+            ending.clone(),
+        ));
+        tasks.spawn_local(balance::checks::run(
+            Live(Arc::clone(&self.published)),
+            Arc::clone(metrics),
+            ending.clone(),
+        ));
+        tasks.spawn_local(tick(Arc::clone(metrics), ending.clone()));
+        if settings.providers.docker.is_some() {
+            let docker =
+                provider::docker::run(Arc::clone(settings), sender.clone(), ending.clone());
+            tasks.spawn_local(docker);
+        }
+        if settings.providers.docker.is_none() && settings.providers.file.is_none() {
+            tracing::warn!(
+                "no provider is set, so there is nothing to route to; set providers.docker \
+                 (--providers.docker)"
+            );
+        }
+        tasks
+    }
+
+    /// Lets requests in flight end; a status when a second signal cut that short.
+    async fn stop(&mut self, signals: &mut Signals) -> Option<ExitCode> {
+        tracing::info!("I have to go...");
+        tracing::info!("Stopping server gracefully");
+        self.terminating.cancel();
+        let again = async { while signals.next().await != Asked::Stop {} };
+        // Dropping the drain is safe: `stop` takes over whatever it left.
+        let is_cut = tokio::select! {
+            () = self.workers.drain() => false,
+            () = again => true,
+        };
+        if is_cut {
+            tracing::warn!("told to stop again: cutting what is in flight");
+            self.workers.stop().await;
+        }
+        tracing::info!("Server stopped");
+        is_cut.then_some(ExitCode::FAILURE)
+    }
+
+    fn reopen(&self) {
+        log::reopen();
+        if let Some(access_log) = &self.access_log {
+            access_log.reopen();
+        }
+        tracing::info!("log files are opened anew");
+    }
+}
+
+/// Says warnings where they are seen even with the default log level, which hides them.
+fn warn(problems: &[Problem]) {
+    for problem in problems {
+        if tracing::enabled!(tracing::Level::WARN) {
+            tracing::warn!("{problem}");
+        } else {
+            eprintln!("wharf: warning: {problem}");
+        }
+    }
+}
+
+/// One worker per CPU that the process may use: affinity and cgroup limits count.
+fn worker_count(settings: &Settings) -> usize {
+    match usize::try_from(settings.wharf.workers) {
+        Ok(0) | Err(_) => std::thread::available_parallelism().map_or(1, usize::from),
+        Ok(count) => count,
+    }
+}
+
+/// Keeps the plots' seconds.
+async fn tick(metrics: Arc<Metrics>, ending: CancellationToken) {
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            () = ending.cancelled() => return,
+            _ = seconds.tick() => metrics.tick(),
+        }
+    }
+}
+
+/// The published table, as the health checks need it.
+struct Live(Arc<Published>);
+
+impl balance::checks::Source for Live {
+    fn services(&self) -> Vec<Arc<Service>> {
+        self.0.load().services.values().map(Arc::clone).collect()
+    }
+
+    fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+
+    fn touch(&self) {
+        self.0.touch();
+    }
+}
