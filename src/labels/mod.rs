@@ -1,13 +1,23 @@
 //! A container's labels to model parts and problems. Must never leave a key unread.
 
+mod address;
+mod container;
+mod decoder;
+mod known;
+mod merge;
+mod name;
+mod service;
+mod template;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::model::{Desired, ReplicaState};
+use crate::model::ReplicaState;
 use crate::problem::ContainerRef;
-use crate::settings;
+
+pub use decoder::Decoder;
 
 /// A container as the engine describes it, reduced to what matters here.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,29 +87,11 @@ pub struct Binding {
     pub outer: u16,
 }
 
-/// All containers' labels to desired state: decodes each, merges replicas, reports conflicts.
-pub struct Decoder {}
-
-impl Decoder {
-    /// A decoder without containers.
-    pub fn new(_docker: &settings::Docker, _wharf: &settings::Wharf) -> Self {
-        Self {}
-    }
-
-    /// Whether a container with these labels is to be served, as far as can be told from them.
-    pub fn wants<'l>(&self, labels: impl IntoIterator<Item = (&'l String, &'l String)>) -> bool {
-        !labels.into_iter().any(|(key, value)| key == "traefik.enable" && value == "false")
-    }
-
-    /// Takes a container, new or changed.
-    pub fn update(&mut self, _container: &Container) {}
-
-    /// Forgets a container.
-    pub fn remove(&mut self, _id: &str) {}
-
-    /// Everything that the containers want served. What did not change since the last call
-    /// keeps its `Arc`.
-    pub fn desired(&mut self) -> Desired {
-        Desired::default()
-    }
+/// The value of a label under `traefik.` or `wharf.`, its key in any case.
+fn root_value<'l>(labels: &'l BTreeMap<String, String>, path: &str) -> Option<&'l str> {
+    labels.iter().find_map(|(key, value)| {
+        let (root, rest) = key.split_once('.')?;
+        let is_ours = root == "traefik" || root == "wharf";
+        (is_ours && rest.eq_ignore_ascii_case(path)).then_some(value.as_str())
+    })
 }

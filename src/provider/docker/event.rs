@@ -1,6 +1,6 @@
 //! What the engine's events say, reduced to what matters here.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bollard::models::{EventMessage, EventMessageTypeEnum};
@@ -15,7 +15,7 @@ pub(super) struct Event {
     /// What happened.
     pub(super) action: Action,
     /// Its labels among others; empty on network events.
-    pub(super) attributes: HashMap<String, String>,
+    pub(super) attributes: BTreeMap<String, String>,
 }
 
 /// What happened to a container.
@@ -42,13 +42,14 @@ impl Event {
     pub(super) fn read(message: EventMessage) -> Option<Self> {
         let action = message.action?;
         let actor = message.actor?;
-        let mut attributes = actor.attributes.unwrap_or_default();
+        let mut attributes: BTreeMap<_, _> =
+            actor.attributes.unwrap_or_default().into_iter().collect();
         if message.typ == Some(EventMessageTypeEnum::NETWORK) {
             let container = attributes.remove("container")?.into();
             return matches!(action.as_str(), "connect" | "disconnect").then(|| Self {
                 container,
                 action: Action::Moved,
-                attributes: HashMap::new(),
+                attributes: BTreeMap::new(),
             });
         }
         let action = match action.as_str() {

@@ -23,7 +23,7 @@ pub(super) struct Step {
 
 /// The containers that are known.
 pub(super) struct Known {
-    containers: BTreeMap<Arc<str>, Container>,
+    containers: BTreeMap<Arc<str>, Arc<Container>>,
     /// When a container was told to stop.
     told: HashMap<Arc<str>, Instant>,
     pub(super) decoder: Decoder,
@@ -101,7 +101,7 @@ impl Known {
         if container.state == ReplicaState::Stopping && !ends {
             return Step::default();
         }
-        container.state = state;
+        Arc::make_mut(container).state = state;
         self.decoder.update(container);
         self.dirty = true;
         Step { inspect: None, replica: Some((Arc::clone(id), state)) }
@@ -131,7 +131,7 @@ impl Known {
                 found.state = ReplicaState::Stopping;
             }
         }
-        if before == Some(&found) {
+        if before.is_some_and(|before| **before == found) {
             return Step::default();
         }
         if found.state != ReplicaState::Stopping {
@@ -139,6 +139,7 @@ impl Known {
         }
         let state = found.state;
         let changed = before.is_some_and(|before| before.state != state);
+        let found = Arc::new(found);
         self.decoder.update(&found);
         self.containers.insert(Arc::clone(id), found);
         self.dirty = true;
@@ -180,6 +181,7 @@ impl Known {
             if found.state != ReplicaState::Stopping {
                 self.told.remove(&id);
             }
+            let found = Arc::new(found);
             self.decoder.update(&found);
             self.containers.insert(id, found);
             self.dirty = true;
@@ -204,7 +206,7 @@ impl Known {
         if told && found.state != ReplicaState::Gone {
             found.state = ReplicaState::Stopping;
         }
-        before != found
+        **before != *found
     }
 
     /// Containers whose network others use, and whose addresses are not known.
@@ -250,7 +252,7 @@ mod tests {
     }
 
     fn event(id: &str, action: Action) -> Event {
-        Event { container: id.into(), action, attributes: HashMap::new() }
+        Event { container: id.into(), action, attributes: BTreeMap::new() }
     }
 
     #[test]
@@ -267,7 +269,7 @@ mod tests {
     #[test]
     fn a_container_that_is_switched_off_is_not_looked_at() {
         let mut known = known(&[]);
-        let attributes = HashMap::from([("traefik.enable".to_owned(), "false".to_owned())]);
+        let attributes = BTreeMap::from([("traefik.enable".to_owned(), "false".to_owned())]);
         let start = Event { attributes, ..event("a", Action::Started) };
 
         assert_eq!(known.on_event(&start, Instant::now()), Step::default());

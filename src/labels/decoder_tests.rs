@@ -1,0 +1,393 @@
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::labels::{Network, name};
+use crate::problem::Severity;
+
+/// A running container at 10.0.0.<n> that exposes port 80.
+fn container(name: &str, n: u8, labels: &[(&str, &str)]) -> Container {
+    let network = Network { ipv4: Some([10, 0, 0, n].into()), ..Network::default() };
+    Container {
+        labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        state: ReplicaState::Running,
+        networks: [("back".to_owned(), network)].into(),
+        exposed: vec![(80, "tcp".to_owned())],
+        created: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(n))),
+        ..Container::named(name, &format!("{name}-id"))
+    }
+}
+
+fn decoder(containers: &[Container]) -> Decoder {
+    with(&settings::Docker::default(), &settings::Wharf::default(), containers)
+}
+
+fn with(docker: &settings::Docker, wharf: &settings::Wharf, containers: &[Container]) -> Decoder {
+    let mut decoder = Decoder::new(docker, wharf);
+    for container in containers {
+        decoder.update(&Arc::new(container.clone()));
+    }
+    decoder
+}
+
+/// `router: rule -> service`, one per line.
+fn routers(desired: &Desired) -> Vec<String> {
+    let show = |(name, item): (&Name, &Arc<Sourced<Router>>)| {
+        format!("{name}: {} -> {}", item.value.rule, item.value.service)
+    };
+    desired.routers.iter().map(show).collect()
+}
+
+/// `service: url url`, one per line.
+fn services(desired: &Desired) -> Vec<String> {
+    let show = |(name, item): (&Name, &Arc<Sourced<Service>>)| {
+        let Service::LoadBalancer(balancer) = &item.value else { panic!("{name}") };
+        let urls: Vec<_> = balancer.servers.iter().map(|server| server.url.as_str()).collect();
+        format!("{name}: {}", urls.join(" "))
+    };
+    desired.services.iter().map(show).collect()
+}
+
+fn texts(desired: &Desired) -> Vec<String> {
+    desired.problems.iter().map(ToString::to_string).collect()
+}
+
+const RULE: (&str, &str) = ("traefik.http.routers.web.rule", "Host(`a.test`)");
+
+/// Labels, the routers and the services that come of them.
+type Case<'t> = (&'t [(&'t str, &'t str)], &'t [&'t str], &'t [&'t str]);
+
+#[test]
+fn labels_become_routers_and_services_as_the_table_of_traefik_says() {
+    let cases: [Case<'_>; 6] = [
+        (&[], &["c@docker: Host(`c`) -> c"], &["c@docker: http://10.0.0.2:80"]),
+        (
+            &[("traefik.http.services.x.loadbalancer.server.port", "8080")],
+            &["c@docker: Host(`c`) -> x"],
+            &["x@docker: http://10.0.0.2:8080"],
+        ),
+        (
+            &[
+                ("traefik.http.services.x.loadbalancer.server.port", "1"),
+                ("traefik.http.services.y.loadbalancer.server.scheme", "h2c"),
+            ],
+            &[],
+            &["x@docker: http://10.0.0.2:1", "y@docker: h2c://10.0.0.2:80"],
+        ),
+        (&[RULE], &["web@docker: Host(`a.test`) -> c"], &["c@docker: http://10.0.0.2:80"]),
+        (
+            &[
+                RULE,
+                ("traefik.http.routers.two.priority", "3"),
+                ("traefik.http.services.Xy.loadbalancer.passhostheader", "false"),
+            ],
+            &["two@docker: Host(`c`) -> Xy", "web@docker: Host(`a.test`) -> Xy"],
+            &["Xy@docker: http://10.0.0.2:80"],
+        ),
+        (
+            &[
+                RULE,
+                ("traefik.http.routers.two.service", "x"),
+                ("traefik.http.services.x.loadbalancer.server.port", "1"),
+                ("traefik.http.services.y.loadbalancer.server.port", "2"),
+            ],
+            &["two@docker: Host(`c`) -> x"],
+            &["x@docker: http://10.0.0.2:1", "y@docker: http://10.0.0.2:2"],
+        ),
+    ];
+    for (labels, expected_routers, expected_services) in cases {
+        let desired = decoder(&[container("c", 2, labels)]).desired();
+
+        assert_eq!(routers(&desired), expected_routers, "{labels:?}");
+        assert_eq!(services(&desired), expected_services, "{labels:?}");
+    }
+}
+
+#[test]
+fn one_bad_label_leaves_out_its_container_with_a_problem_and_the_mend() {
+    for (key, value, text) in [
+        (
+            "traefik.http.routers.web.rul",
+            "x",
+            "no such key `rul`; did you mean `traefik.http.routers.web.rule`?",
+        ),
+        ("traefik.http.routers.web.priority", "abc", "priority"),
+        ("traefik.http.middlewares.m.nosuch.y", "1", "no such key `nosuch`"),
+        ("traefik.http.routers..rule", "x", "invalid element: traefik.http.routers..rule"),
+        ("traefik.enable", "maybe", "neither true nor false"),
+        ("traefik.enabled", "true", "did you mean `traefik.enable`?"),
+        ("traefik.docker.nosuch", "1", "no such key `nosuch`"),
+        ("Traefik.http.routers.web.rule", "x", "invalid label root Traefik"),
+        ("traefik.http.services.s.loadbalancer.server.port", "http", "is no port"),
+        ("traefik.http.services.s.loadbalancer.server.scheme", "ftp", "unsupported scheme"),
+        ("traefik.http.services.s.loadbalancer.server.url", "http://169.254.169.254", "link-local"),
+        (
+            "traefik.http.services.s.loadbalancer.servers[0].port",
+            "1",
+            "did you mean `traefik.http.services.s.loadbalancer.server",
+        ),
+        ("traefik.http.services.s.loadbalancer.healthcheck.path", "http://x/", "is no path"),
+        ("traefik.http.services.w.weighted.services[0].name", "x", "not built yet"),
+        ("traefik.http.routers.web.tls.certresolver", "le", "ACME are not built yet"),
+        ("traefik.tcp.routers.x.rule", "HostSNI(`*`)", "TCP routers are not built yet"),
+        ("traefik.udp.routers.x.entrypoints", "dns", "UDP routers are not built yet"),
+        ("traefik.http.routers.a@b.rule", "x", "holds an @"),
+        ("wharf.http.routers.web.rule", "Host(`b.test`)", "sets the same to another value"),
+    ] {
+        let mut labels = vec![RULE, (key, value)];
+        labels.dedup();
+        let bad = container("bad", 2, &labels);
+        let good = container("good", 3, &[]);
+
+        let desired = decoder(&[bad, good]).desired();
+
+        assert_eq!(routers(&desired), ["good@docker: Host(`good`) -> good"], "{key}");
+        let texts = texts(&desired);
+        assert!(texts.iter().any(|problem| problem.contains(text)), "{key}: {texts:?}");
+        assert!(texts.iter().any(|problem| problem.contains("bad (bad-id)")), "{texts:?}");
+    }
+}
+
+#[test]
+fn labels_without_effect_are_named_and_leave_nothing_out() {
+    for key in [
+        "traefik.swarm.network",
+        "traefik.http.routers.web.parentrefs",
+        "traefik.tls.options.x.minversion",
+    ] {
+        let desired = decoder(&[container("c", 2, &[RULE, (key, "x")])]).desired();
+
+        assert_eq!(desired.routers.len(), 1, "{key}");
+        assert_eq!(desired.problems[0].severity, Severity::Warning, "{key}");
+    }
+}
+
+#[test]
+fn both_roots_say_the_same_thing() {
+    let labels = [
+        ("wharf.http.routers.web.rule", "Host(`a.test`)"),
+        ("traefik.http.routers.web.rule", "Host(`a.test`)"),
+        ("wharf.http.services.s.loadbalancer.server.port", "81"),
+    ];
+
+    let desired = decoder(&[container("c", 2, &labels)]).desired();
+
+    assert_eq!(routers(&desired), ["web@docker: Host(`a.test`) -> s"]);
+    assert!(desired.problems.is_empty(), "{:?}", texts(&desired));
+}
+
+#[test]
+fn which_containers_are_taken() {
+    let docker = settings::Docker {
+        exposed_by_default: false,
+        constraints: "!Label(`tier`, `hidden`)".to_owned(),
+        ..settings::Docker::default()
+    };
+    let containers = [
+        container("plain", 2, &[]),
+        container("on", 3, &[("traefik.enable", "true")]),
+        container("alias", 4, &[("wharf.enable", "1")]),
+        container("off", 5, &[("traefik.enable", "false"), RULE]),
+        container("hidden", 6, &[("traefik.enable", "true"), ("tier", "hidden")]),
+    ];
+
+    let desired = with(&docker, &settings::Wharf::default(), &containers).desired();
+
+    assert_eq!(services(&desired).len(), 2);
+    assert_eq!(desired.routers.keys().map(Name::local).collect::<Vec<_>>(), ["alias", "on"]);
+}
+
+#[test]
+fn a_bad_constraint_or_default_rule_is_one_problem() {
+    let docker = settings::Docker {
+        constraints: "Labl(`a`, `b`)".to_owned(),
+        ..settings::Docker::default()
+    };
+    let containers = [container("a", 2, &[]), container("b", 3, &[RULE])];
+
+    let desired = with(&docker, &settings::Wharf::default(), &containers).desired();
+    assert_eq!((desired.routers.len(), desired.problems.len()), (0, 1));
+
+    let docker =
+        settings::Docker { default_rule: "{{ nosuch }}".to_owned(), ..settings::Docker::default() };
+    let desired = with(&docker, &settings::Wharf::default(), &containers).desired();
+    assert_eq!(routers(&desired), ["web@docker: Host(`a.test`) -> b"]);
+    assert!(texts(&desired).iter().any(|text| text.contains("function \"nosuch\"")));
+}
+
+#[test]
+fn replicas_are_joined_and_keep_their_order() {
+    let desired =
+        decoder(&[container("b", 3, &[RULE]), container("a", 2, &[RULE])].map(|mut container| {
+            for (key, value) in [(name::PROJECT, "shop"), (name::SERVICE, "web")] {
+                container.labels.insert(key.to_owned(), value.to_owned());
+            }
+            container
+        }))
+        .desired();
+
+    assert_eq!(services(&desired), ["web-shop@docker: http://10.0.0.2:80 http://10.0.0.3:80"]);
+    assert_eq!(routers(&desired), ["web@docker: Host(`a.test`) -> web-shop"]);
+    assert_eq!(desired.routers.values().next().unwrap().from.len(), 2);
+}
+
+#[test]
+fn the_same_name_with_other_settings_is_a_conflict_told_to_both() {
+    let service = |value| ("traefik.http.services.s.loadbalancer.passhostheader", value);
+    let one = container("one", 2, &[RULE, service("true")]);
+    let two = container(
+        "two",
+        3,
+        &[("traefik.http.routers.web.rule", "Host(`b.test`)"), service("false")],
+    );
+
+    let desired = decoder(&[one, two]).desired();
+
+    assert!(desired.routers.is_empty() && desired.services.is_empty());
+    let texts = texts(&desired);
+    assert_eq!(texts.len(), 4, "{texts:?}");
+    assert!(texts[0].contains("HTTP router defined multiple times with different configurations in [one (one-id), two (two-id)]"), "{texts:?}");
+}
+
+#[test]
+fn a_stopped_container_does_not_argue_with_a_running_one() {
+    let old = Container {
+        state: ReplicaState::Gone,
+        ..container("old", 2, &[("traefik.http.routers.web.rule", "Host(`old.test`)")])
+    };
+    let new = container("new", 3, &[RULE]);
+
+    let desired = decoder(&[old, new]).desired();
+
+    assert_eq!(routers(&desired), ["web@docker: Host(`a.test`) -> new"]);
+    assert!(desired.problems.is_empty());
+}
+
+#[test]
+fn the_newest_generation_with_a_ready_replica_wins() {
+    let deploy = |name: &str, n: u8, state: ReplicaState| {
+        let host = format!("Host(`{name}.test`)");
+        let labels = [
+            ("traefik.http.routers.web.rule", host.as_str()),
+            (name::PROJECT, "shop"),
+            (name::SERVICE, "web"),
+            (name::GENERATION, name),
+        ];
+        Container { state, ..container(name, n, &labels) }
+    };
+    let old = deploy("old", 2, ReplicaState::Running);
+
+    let early = decoder(&[old.clone(), deploy("new", 3, ReplicaState::Starting)]).desired();
+    assert_eq!(routers(&early), ["web@docker: Host(`old.test`) -> web-shop"]);
+
+    let late = decoder(&[old, deploy("new", 3, ReplicaState::Running)]).desired();
+    assert_eq!(routers(&late), ["web@docker: Host(`new.test`) -> web-shop"]);
+}
+
+#[test]
+fn a_container_that_is_not_running_keeps_its_router_unless_traefik_is_asked_for() {
+    let states = [ReplicaState::Starting, ReplicaState::Unhealthy, ReplicaState::Gone];
+    for state in states {
+        let down = Container { state, ..container("c", 2, &[RULE]) };
+
+        let kept = decoder(std::slice::from_ref(&down)).desired();
+        assert_eq!((kept.routers.len(), kept.services.len()), (1, 1), "{state:?}");
+        let Service::LoadBalancer(balancer) = &kept.services.values().next().unwrap().value else {
+            panic!("{state:?}")
+        };
+        assert_eq!(balancer.servers[0].replica.as_ref().unwrap().state, state);
+
+        let wharf = settings::Wharf { not_found_when_down: true, ..settings::Wharf::default() };
+        let gone =
+            with(&settings::Docker::default(), &wharf, std::slice::from_ref(&down)).desired();
+        assert_eq!((gone.routers.len(), gone.services.len()), (0, 0), "{state:?}");
+
+        let docker = settings::Docker { allow_empty_services: true, ..settings::Docker::default() };
+        let empty = with(&docker, &wharf, &[down]).desired();
+        let is_known = state != ReplicaState::Gone;
+        assert_eq!(empty.services.len(), usize::from(is_known), "{state:?}");
+        assert!(services(&empty).iter().all(|service| service == "c@docker: "));
+    }
+}
+
+#[test]
+fn a_stopped_container_without_an_address_keeps_an_empty_service() {
+    let down = Container {
+        state: ReplicaState::Gone,
+        networks: BTreeMap::new(),
+        exposed: Vec::new(),
+        ..container("c", 2, &[RULE])
+    };
+
+    let desired = decoder(&[down]).desired();
+
+    assert_eq!(services(&desired), ["c@docker: "]);
+    assert!(desired.problems.is_empty());
+}
+
+#[test]
+fn what_did_not_change_keeps_its_arc() {
+    let one = container("one", 2, &[]);
+    let mut decoder = decoder(&[one.clone(), container("two", 3, &[])]);
+    let before = decoder.desired();
+
+    decoder.update(&Arc::new(Container { state: ReplicaState::Unhealthy, ..one.clone() }));
+    decoder.update(&Arc::new(container("three", 4, &[])));
+    let after = decoder.desired();
+
+    let same = |name: &str| {
+        let name = Name::new(name, crate::model::Provider::Docker);
+        (
+            Arc::ptr_eq(&before.routers[&name], &after.routers[&name]),
+            Arc::ptr_eq(&before.services[&name], &after.services[&name]),
+        )
+    };
+    assert_eq!(same("two"), (true, true));
+    assert_eq!(same("one"), (true, false));
+
+    decoder.remove("one-id");
+    assert_eq!(decoder.desired().routers.len(), 2);
+}
+
+#[test]
+fn a_container_in_anothers_network_follows_it() {
+    let mut guest = container("guest", 2, &[RULE]);
+    guest.network_mode = "container:host-id".to_owned();
+    guest.networks.clear();
+    let mut decoder = decoder(&[guest]);
+    assert_eq!(decoder.desired().services.len(), 0);
+
+    decoder.update(&Arc::new(container("host", 9, &[("traefik.enable", "false")])));
+    assert_eq!(services(&decoder.desired()), ["guest@docker: http://10.0.0.9:80"]);
+
+    decoder.update(&Arc::new(container("host", 8, &[("traefik.enable", "false")])));
+    assert_eq!(services(&decoder.desired()), ["guest@docker: http://10.0.0.8:80"]);
+}
+
+#[test]
+fn a_container_whose_routers_lead_elsewhere_needs_no_port() {
+    let labels = [RULE, ("traefik.http.routers.web.service", "api@internal")];
+    let portless = Container { exposed: Vec::new(), ..container("c", 2, &labels) };
+
+    let desired = decoder(&[portless]).desired();
+
+    assert_eq!(routers(&desired), ["web@docker: Host(`a.test`) -> api@internal"]);
+    assert!(desired.problems.is_empty());
+}
+
+#[test]
+fn hostile_labels_never_panic_and_hurt_only_their_container() {
+    let long = format!("traefik.{}", "a.".repeat(600));
+    let deep = format!("traefik.http.middlewares.m.plugin.p.{}x", "a.".repeat(100));
+    let index = "traefik.http.routers.r.tls.domains[99999999999].main";
+    let open = "traefik.http.routers.r.tls.domains[0.main";
+    for key in
+        [long.as_str(), &deep, index, open, "traefik.", "traefik..", "traefik.http", "wharf.\u{7f}"]
+    {
+        let bad = container("bad", 2, &[(key, "x")]);
+
+        let desired = decoder(&[bad, container("good", 3, &[])]).desired();
+
+        assert_eq!(desired.routers.len(), 1, "{key}");
+        assert!(!desired.problems.is_empty(), "{key}");
+    }
+}
