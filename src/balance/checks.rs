@@ -1,12 +1,29 @@
-//! Active health checks and connect probes: one task on the control thread.
+//! Active health checks and connect probes: one task on the control thread, with a heap of
+//! what is due when.
 
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Service;
-use crate::observe::Metrics;
+use super::replica::{PATIENCE, Replica};
+use super::settings::HealthCheckSettings;
+use super::{Service, group, probe};
+use crate::observe::{Gauge, Metrics};
+use crate::upstream::Transport;
+
+/// For one connect probe.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// Between connect probes: first, at most, and of servers that nobody waits for any more.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(250);
+const LONG_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the checks find what to check.
 pub trait Source {
@@ -18,7 +35,254 @@ pub trait Source {
     fn touch(&self);
 }
 
-/// Probes until cancelled.
-pub async fn run(_source: impl Source, _metrics: Arc<Metrics>, _token: CancellationToken) {
-    todo!()
+/// Probes until cancelled. Must run within a local runtime.
+pub async fn run(source: impl Source, metrics: Arc<Metrics>, token: CancellationToken) {
+    let mut published = source.subscribe();
+    let mut states = group::changes();
+    let mut checks = Checks::new(metrics);
+    checks.refresh(&source.services());
+    loop {
+        let due = checks.next_due();
+        // All branches may be dropped: the heap and the running probes are kept outside.
+        tokio::select! {
+            biased;
+            () = token.cancelled() => return,
+            Some(outcome) = checks.running.next(), if !checks.running.is_empty() => {
+                checks.conclude(outcome);
+            }
+            Ok(()) = states.changed() => {
+                checks.refresh(&source.services());
+                source.touch();
+            }
+            Ok(()) = published.changed() => checks.refresh(&source.services()),
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                checks.start_due();
+            }
+        }
+    }
+}
+
+/// What there is to do about a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Task {
+    /// See whether a connect is answered.
+    Connect,
+    /// The active check of its settings.
+    Probe,
+    /// Time alone changes its state.
+    Review,
+}
+
+struct Outcome {
+    id: u64,
+    task: Task,
+    verdict: Result<(), String>,
+}
+
+struct Watched {
+    replica: Arc<Replica>,
+    service: Arc<str>,
+    check: Option<Check>,
+    /// Pause before the next connect probe; `None`: none is planned.
+    connect: Option<Duration>,
+    review: Option<Instant>,
+}
+
+struct Check {
+    settings: HealthCheckSettings,
+    transport: Arc<Transport>,
+    up: Gauge,
+    is_up: bool,
+}
+
+struct Checks {
+    metrics: Arc<Metrics>,
+    watched: HashMap<u64, Watched>,
+    /// Ids by replica cell.
+    ids: HashMap<*const Replica, u64>,
+    last_id: u64,
+    due: BinaryHeap<Reverse<(Instant, u64, Task)>>,
+    running: FuturesUnordered<LocalBoxFuture<'static, Outcome>>,
+}
+
+impl Checks {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            metrics,
+            watched: HashMap::new(),
+            ids: HashMap::new(),
+            last_id: 0,
+            due: BinaryHeap::new(),
+            running: FuturesUnordered::new(),
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.due.peek().map(|Reverse((at, _, _))| *at)
+    }
+
+    /// Takes up what is new, lets go of what is gone, plans what is wanted now.
+    fn refresh(&mut self, services: &[Arc<Service>]) {
+        let mut seen = HashMap::with_capacity(self.ids.len());
+        for service in services {
+            for replica in service.replicas() {
+                let id = self.ids.get(&Arc::as_ptr(replica)).copied().unwrap_or_else(|| {
+                    self.last_id += 1;
+                    self.last_id
+                });
+                seen.insert(Arc::as_ptr(replica), id);
+                self.take_up(id, service, replica);
+                self.plan(id);
+            }
+        }
+        self.watched.retain(|_, watched| seen.contains_key(&Arc::as_ptr(&watched.replica)));
+        self.ids = seen;
+    }
+
+    fn take_up(&mut self, id: u64, service: &Arc<Service>, replica: &Arc<Replica>) {
+        let watched = self.watched.entry(id).or_insert_with(|| Watched {
+            replica: Arc::clone(replica),
+            service: Arc::clone(&service.name),
+            check: None,
+            connect: None,
+            review: None,
+        });
+        let Some((settings, transport)) = service.health_check() else {
+            watched.check = None;
+            return;
+        };
+        if watched.check.as_ref().is_some_and(|check| check.settings == *settings) {
+            return;
+        }
+        let up = self.metrics.server_up(&service.name, &replica.url);
+        let is_up = replica.is_up();
+        up.set(i64::from(is_up));
+        let transport = Arc::clone(transport);
+        watched.check = Some(Check { settings: settings.clone(), transport, up, is_up });
+        // As Traefik: servers start up, and the first probe comes one interval later.
+        let first = Instant::now() + interval(settings);
+        self.due.push(Reverse((first, id, Task::Probe)));
+    }
+
+    fn plan(&mut self, id: u64) {
+        let Some(watched) = self.watched.get_mut(&id) else { return };
+        if watched.connect.is_none() && watched.replica.wants_connect().is_some() {
+            watched.connect = Some(FIRST_PAUSE);
+            self.due.push(Reverse((Instant::now(), id, Task::Connect)));
+        }
+        let review = watched.replica.review_at();
+        if review != watched.review {
+            watched.review = review;
+            if let Some(at) = review {
+                self.due.push(Reverse((at, id, Task::Review)));
+            }
+        }
+    }
+
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        while self.next_due().is_some_and(|due| due <= now) {
+            if let Some(Reverse((_, id, task))) = self.due.pop() {
+                self.start(id, task);
+            }
+        }
+    }
+
+    fn start(&mut self, id: u64, task: Task) {
+        let Some(watched) = self.watched.get(&id) else { return };
+        let replica = Arc::clone(&watched.replica);
+        let outcome = move |verdict| Outcome { id, task, verdict };
+        match (task, &watched.check) {
+            (Task::Review, _) => replica.review(),
+            (Task::Connect, _) => self.running.push(Box::pin(async move {
+                let dialed = timeout(CONNECT_LIMIT, replica.server.probe()).await;
+                outcome(match dialed {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(error)) => Err(error.to_string()),
+                    Err(_) => Err("no answer".to_owned()),
+                })
+            })),
+            (Task::Probe, Some(check)) if replica.is_running() => {
+                let (settings, transport) = (check.settings.clone(), Arc::clone(&check.transport));
+                self.running.push(Box::pin(async move {
+                    outcome(probe::probe(&replica.url, &transport, &settings).await)
+                }));
+            }
+            (Task::Probe, Some(check)) => {
+                let next = Instant::now() + interval(&check.settings);
+                self.due.push(Reverse((next, id, Task::Probe)));
+            }
+            (Task::Probe, None) => {}
+        }
+    }
+
+    fn conclude(&mut self, Outcome { id, task, verdict }: Outcome) {
+        let Some(watched) = self.watched.get_mut(&id) else { return };
+        let next = match task {
+            Task::Connect => watched.connected(&verdict),
+            Task::Probe => watched.probed(verdict),
+            Task::Review => None,
+        };
+        if let Some(pause) = next {
+            self.due.push(Reverse((Instant::now() + pause, id, task)));
+        }
+    }
+}
+
+impl Watched {
+    /// The pause before the next connect probe, if one is wanted.
+    fn connected(&mut self, verdict: &Result<(), String>) -> Option<Duration> {
+        let Some(since) = self.replica.wants_connect() else {
+            self.connect = None;
+            return None;
+        };
+        if verdict.is_ok() {
+            self.connect = None;
+            self.replica.connected();
+            return None;
+        }
+        let is_late = since.elapsed() >= PATIENCE;
+        if is_late {
+            self.replica.review();
+        }
+        let pause = self.connect.unwrap_or(FIRST_PAUSE);
+        self.connect = Some((pause * 2).min(LAST_PAUSE));
+        Some(if is_late { LONG_PAUSE } else { pause })
+    }
+
+    /// The pause before the next active check, if there is one.
+    fn probed(&mut self, verdict: Result<(), String>) -> Option<Duration> {
+        let check = self.check.as_mut()?;
+        let is_up = verdict.is_ok();
+        let is_news = is_up != check.is_up;
+        check.is_up = is_up;
+        check.up.set(i64::from(is_up));
+        let settings = &check.settings;
+        let pause = if is_up { interval(settings) } else { unhealthy_interval(settings) };
+        match verdict {
+            Ok(()) if is_news => self.replica.set_health(None),
+            Ok(()) => {}
+            Err(why) => {
+                if is_news {
+                    let (service, server) = (&*self.service, &*self.replica.url);
+                    tracing::warn!(service, server, error = why, "Health check failed.");
+                }
+                self.replica.set_health(Some(format!("health check: {why}").into()));
+            }
+        }
+        Some(pause)
+    }
+}
+
+/// As Traefik: a useless interval means the default.
+fn interval(settings: &HealthCheckSettings) -> Duration {
+    if settings.interval.is_zero() { Duration::from_secs(30) } else { settings.interval }
+}
+
+fn unhealthy_interval(settings: &HealthCheckSettings) -> Duration {
+    if settings.unhealthy_interval.is_zero() {
+        interval(settings)
+    } else {
+        settings.unhealthy_interval
+    }
 }

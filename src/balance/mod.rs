@@ -1,10 +1,18 @@
 //! Services at run time: replica cells, picking, stickiness, health, holding, retrying.
 //! Must never know labels or containers' settings.
 
+mod account;
+mod answer;
 pub mod checks;
+mod forward;
+mod group;
+mod probe;
 mod replica;
+mod rotation;
 mod settings;
+mod sticky;
 pub mod strategy;
+mod weighted;
 
 use std::sync::Arc;
 
@@ -12,7 +20,10 @@ use http::{Request, Response};
 
 use crate::message::{Body, Exchange, Handler};
 use crate::observe;
-use crate::upstream::Transport;
+use crate::upstream::{Server, Transport};
+use forward::LoadBalancer;
+use group::Group;
+use weighted::Weighted;
 
 pub use replica::{EngineState, Replica, ReplicaState};
 pub use settings::{
@@ -21,8 +32,9 @@ pub use settings::{
 };
 pub use strategy::Strategy;
 
-/// A service that requests are sent to. Shared by all workers; carried over from one
-/// table to the next while its settings stay the same.
+/// A service that requests are sent to. Shared by all workers; what lives longer than its
+/// settings (servers' states, turns, those who wait) is carried over from one table to the
+/// next.
 pub struct Service {
     /// Qualified name: `web@docker`.
     pub name: Arc<str>,
@@ -32,30 +44,58 @@ pub struct Service {
 }
 
 enum Kind {
+    LoadBalancer(Arc<LoadBalancer>),
+    Weighted(Weighted),
     Internal(Arc<dyn Handler>),
 }
 
 impl Service {
     /// Servers behind one name. Cells of servers that `previous` had too (same URL and
-    /// container) are carried over. The error is in Traefik's words where it has any.
+    /// container) are carried over. The error names the server URL that is wrong.
     pub fn load_balancer(
-        _name: Arc<str>,
-        _settings: LoadBalancerSettings,
-        _transport: &Arc<Transport>,
-        _metrics: observe::Requests,
-        _previous: Option<&Arc<Service>>,
+        name: Arc<str>,
+        settings: LoadBalancerSettings,
+        transport: &Arc<Transport>,
+        metrics: observe::Requests,
+        previous: Option<&Arc<Service>>,
     ) -> Result<Arc<Self>, String> {
-        todo!()
+        let previous = previous.and_then(|service| service.balancer());
+        let group = previous
+            .map_or_else(|| Group::new(Arc::clone(&name)), |previous| Arc::clone(&previous.group));
+        let mut members = Vec::with_capacity(settings.servers.len());
+        for server in &settings.servers {
+            let old = previous.and_then(|previous| previous.replica(server));
+            members.push((
+                replica(server, transport, &group, previous, old)?,
+                weighted::share(server.weight),
+            ));
+        }
+        if settings.health_check.is_none() {
+            members.iter().for_each(|(replica, _)| replica.set_health(None));
+        }
+        let replicas = members.iter().map(|(replica, _)| Arc::clone(replica)).collect();
+        group.set_members(members);
+        let cookie = settings.sticky.as_ref().map(|cookie| sticky::Cookie::new(cookie, &name));
+        let balancer = LoadBalancer {
+            transport: Arc::clone(transport),
+            replicas,
+            group,
+            metrics: metrics.clone(),
+            cookie,
+            settings,
+        };
+        Ok(Arc::new(Self { name, metrics, kind: Kind::LoadBalancer(Arc::new(balancer)) }))
     }
 
     /// A share of the requests for each child: its name as written, its weight, itself.
     pub fn weighted(
-        _name: Arc<str>,
-        _children: Vec<(String, i64, Arc<Service>)>,
-        _sticky: Option<CookieSettings>,
-        _metrics: observe::Requests,
+        name: Arc<str>,
+        children: Vec<(String, i64, Arc<Service>)>,
+        sticky: Option<&CookieSettings>,
+        metrics: observe::Requests,
     ) -> Arc<Self> {
-        todo!()
+        let kind = Kind::Weighted(Weighted::new(&name, children, sticky));
+        Arc::new(Self { name, metrics, kind })
     }
 
     /// Something inside Wharf.
@@ -71,17 +111,79 @@ impl Service {
     /// with the proxy's own 502, 503 or 504. Counts the service's metrics.
     pub async fn call(&self, exchange: &mut Exchange, request: Request<Body>) -> Response<Body> {
         match &self.kind {
+            Kind::LoadBalancer(balancer) => forward::forward(balancer, exchange, request).await,
+            Kind::Weighted(weighted) => weighted.call(exchange, request).await,
             Kind::Internal(handler) => handler.handle(exchange, request),
         }
     }
 
     /// Its servers; none unless it is a load balancer.
     pub fn replicas(&self) -> &[Arc<Replica>] {
-        &[]
+        self.balancer().map_or(&[], |balancer| &balancer.replicas)
     }
 
     /// It has active health checks, so the API shows its servers' states.
     pub fn is_checked(&self) -> bool {
-        false
+        self.health_check().is_some()
     }
+
+    /// Requests that wait for a server now.
+    pub fn waiting(&self) -> usize {
+        self.balancer().map_or(0, |balancer| balancer.group.waiting())
+    }
+
+    fn health_check(&self) -> Option<(&HealthCheckSettings, &Arc<Transport>)> {
+        let balancer = self.balancer()?;
+        Some((balancer.settings.health_check.as_ref()?, &balancer.transport))
+    }
+
+    fn balancer(&self) -> Option<&Arc<LoadBalancer>> {
+        match &self.kind {
+            Kind::LoadBalancer(balancer) => Some(balancer),
+            Kind::Weighted(_) | Kind::Internal(_) => None,
+        }
+    }
+}
+
+impl LoadBalancer {
+    /// The cell of a server, if it is the same one: same URL, same container.
+    fn replica(&self, server: &ServerSettings) -> Option<&Arc<Replica>> {
+        let container = server.container.as_ref().map(|container| &container.id);
+        self.replicas
+            .iter()
+            .find(|old| *old.url == *server.url && old.container.as_ref() == container)
+    }
+}
+
+fn replica(
+    settings: &ServerSettings,
+    transport: &Arc<Transport>,
+    group: &Arc<Group>,
+    previous: Option<&Arc<LoadBalancer>>,
+    old: Option<&Arc<Replica>>,
+) -> Result<Arc<Replica>, String> {
+    let is_same = |previous: &Arc<LoadBalancer>| {
+        let before = previous.settings.servers.iter().find(|before| {
+            before.url == settings.url
+                && before.container.as_ref().map(|container| &container.id)
+                    == settings.container.as_ref().map(|container| &container.id)
+        });
+        Arc::ptr_eq(&previous.transport, transport)
+            && before.is_some_and(|before| {
+                before.preserve_path == settings.preserve_path
+                    && before.container.as_ref().map(|c| c.has_health_check)
+                        == settings.container.as_ref().map(|c| c.has_health_check)
+            })
+    };
+    let replica = match old.filter(|_| previous.is_some_and(is_same)) {
+        Some(same) => Arc::clone(same),
+        None => {
+            let server = Server::parse(&settings.url, settings.preserve_path, transport)?;
+            Replica::new(settings, server, group, old)
+        }
+    };
+    if let Some(container) = &settings.container {
+        replica.declare(container.state);
+    }
+    Ok(replica)
 }

@@ -1,5 +1,13 @@
 //! How a server is chosen.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::group::Group;
+use super::replica::Replica;
+use super::rotation::Rotation;
+use super::sticky::fnv1;
+
 /// The ways to choose a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
@@ -19,5 +27,107 @@ pub fn known(name: &str) -> Option<Strategy> {
         "p2c" => Some(Strategy::TwoChoices),
         "hrw" => Some(Strategy::Rendezvous),
         _ => None,
+    }
+}
+
+/// Servers that were asked in vain for this request.
+pub(super) type Tried = smallvec::SmallVec<[Arc<Replica>; 2]>;
+
+impl Strategy {
+    /// A ready server that was not tried yet.
+    pub(super) fn pick<'r>(
+        self,
+        rotation: &'r Rotation,
+        group: &Group,
+        client: IpAddr,
+        tried: &Tried,
+    ) -> Option<&'r Arc<Replica>> {
+        let is_new = |replica: &&Arc<Replica>| {
+            !tried.iter().any(|tried| Arc::ptr_eq(tried, replica))
+        };
+        let turn = group.next_turn();
+        match self {
+            Self::RoundRobin => match rotation.turn(turn) {
+                Some(replica) if is_new(&replica) => Some(replica),
+                _ => (1..rotation.len())
+                    .filter_map(|step| rotation.turn(turn.wrapping_add(step)))
+                    .find(is_new),
+            },
+            Self::TwoChoices => {
+                let mut left = rotation.ready.iter().map(|(replica, _)| replica).filter(is_new);
+                let count = left.clone().count();
+                let (first, second) = two_of(count, scatter(turn as u64));
+                let first = left.clone().nth(first)?;
+                let second = left.nth(second)?;
+                Some(if second.in_flight() < first.in_flight() { second } else { first })
+            }
+            Self::Rendezvous => rotation
+                .ready
+                .iter()
+                .filter(|(replica, _)| is_new(&replica))
+                .max_by(|(a, a_weight), (b, b_weight)| {
+                    let score = |replica, weight| rendezvous(replica, weight, client);
+                    score(a, *a_weight).total_cmp(&score(b, *b_weight))
+                })
+                .map(|(replica, _)| replica),
+        }
+    }
+}
+
+/// Two different places of `count`, or the same one twice when there is but one.
+fn two_of(count: usize, random: u64) -> (usize, usize) {
+    let count = count.max(1) as u64;
+    let first = random % count;
+    let other = (random >> 32) % count.saturating_sub(1).max(1);
+    let second = if count == 1 { 0 } else { (first + 1 + other) % count };
+    (usize::try_from(first).unwrap_or(0), usize::try_from(second).unwrap_or(0))
+}
+
+/// Spreads consecutive numbers (splitmix64): random enough to choose by, and free.
+fn scatter(number: u64) -> u64 {
+    let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Weighted rendezvous hashing: each client's order of servers, the same on all workers.
+fn rendezvous(replica: &Replica, weight: u32, client: IpAddr) -> f64 {
+    let address = match client.to_canonical() {
+        IpAddr::V4(ip) => fnv1(&ip.octets()),
+        IpAddr::V6(ip) => fnv1(&ip.octets()),
+    };
+    let hash = scatter(address ^ fnv1(replica.url.as_bytes()));
+    #[expect(clippy::cast_precision_loss, reason = "only 53 bits are taken")]
+    let share = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    -f64::from(weight) / share.ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strategies_are_known_by_their_exact_names() {
+        assert_eq!(known(""), Some(Strategy::RoundRobin));
+        assert_eq!(known("p2c"), Some(Strategy::TwoChoices));
+        assert_eq!(known("hrw"), Some(Strategy::Rendezvous));
+        assert_eq!(known("WRR"), None);
+        assert_eq!(known("leasttime"), None);
+    }
+
+    #[test]
+    fn two_choices_differ_and_reach_everyone() {
+        for count in 2..6 {
+            let mut seen = vec![false; count];
+            for number in 0..200 {
+                let (first, second) = two_of(count, scatter(number));
+
+                assert_ne!(first, second);
+                seen[first] = true;
+            }
+            assert!(seen.into_iter().all(|seen| seen), "{count}");
+        }
+        assert_eq!(two_of(1, 7), (0, 0));
     }
 }

@@ -50,6 +50,11 @@ impl Requests {
         self.0.is_some()
     }
 
+    /// Whether records need the request's headers.
+    pub fn needs_headers(&self) -> bool {
+        self.0.as_ref().is_some_and(|handle| !handle.header_labels.is_empty())
+    }
+
     /// Counts a finished request. Lock-free once its status, method and protocol were seen.
     pub fn record(&self, worker: usize, sample: &Sample<'_>) {
         let Some(handle) = &self.0 else { return };

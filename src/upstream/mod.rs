@@ -41,3 +41,13 @@ pub enum Cause {
     /// The client's body failed or stalled.
     Client(String),
 }
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreachable(error) => error.fmt(f),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Garbage(what) | Self::Client(what) => f.write_str(what),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! One request's account: what it holds (a replica's place in flight, a connection), and
+//! what the metrics are told when it ends, however it ends.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderMap, Method, Request, Response};
+
+use super::forward::LoadBalancer;
+use super::replica::Replica;
+use crate::message::{Body, BodyError, Exchange, Protocol, Watch};
+use crate::observe::Sample;
+use crate::upstream::Lease;
+
+/// The client went away before there was an answer.
+const CLIENT_CLOSED: u16 = 499;
+
+const GRPC_STATUS: &str = "grpc-status";
+
+pub(super) struct Account {
+    balancer: Arc<LoadBalancer>,
+    replica: Option<Arc<Replica>>,
+    lease: Option<Lease>,
+    worker: usize,
+    method: Method,
+    protocol: Protocol,
+    started: Instant,
+    /// Only where `headerLabels` are configured.
+    headers: Option<HeaderMap>,
+    code: u16,
+    is_error: bool,
+    upload: Option<Rc<Upload>>,
+    down: u64,
+}
+
+/// What is known of the client's body.
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    bytes: Cell<u64>,
+    pub(super) has_failed: Cell<bool>,
+}
+
+impl Account {
+    /// Opens an account, and watches the request's body if there is one.
+    pub(super) fn open(
+        balancer: &Arc<LoadBalancer>,
+        exchange: &Exchange,
+        request: &mut Request<Body>,
+    ) -> Self {
+        let upload = (!http_body::Body::is_end_stream(request.body())).then(|| {
+            let upload = Rc::new(Upload::default());
+            let body = std::mem::take(request.body_mut());
+            *request.body_mut() = body.watched(Box::new(Uploading(Rc::clone(&upload))));
+            upload
+        });
+        Self {
+            headers: balancer.metrics.needs_headers().then(|| request.headers().clone()),
+            balancer: Arc::clone(balancer),
+            replica: None,
+            lease: None,
+            worker: exchange.connection.worker,
+            method: request.method().clone(),
+            protocol: exchange.protocol,
+            started: exchange.started,
+            code: CLIENT_CLOSED,
+            is_error: false,
+            upload,
+            down: 0,
+        }
+    }
+
+    /// A replica is asked.
+    pub(super) fn enter(&mut self, replica: &Arc<Replica>) {
+        replica.enter();
+        self.replica = Some(Arc::clone(replica));
+    }
+
+    /// It did not answer.
+    pub(super) fn leave(&mut self) {
+        if let Some(replica) = self.replica.take() {
+            replica.leave(true);
+        }
+    }
+
+    /// The client's body broke off.
+    pub(super) fn client_failed(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.has_failed.get())
+    }
+
+    /// An answer of the proxy's own.
+    pub(super) fn answer(mut self, response: Response<Body>) -> Response<Body> {
+        self.code = response.status().as_u16();
+        self.watch(response)
+    }
+
+    /// A server's answer, on the connection held by `lease`.
+    pub(super) fn pass(mut self, response: Response<Body>, lease: Lease) -> Response<Body> {
+        self.code = response.status().as_u16();
+        self.is_error = response.status().is_server_error();
+        if self.protocol == Protocol::Grpc {
+            self.grpc(response.headers());
+        }
+        self.lease = Some(lease);
+        self.watch(response)
+    }
+
+    /// An upgrade: counted when it ends, with code 0 as in Traefik.
+    pub(super) fn end_upgrade(mut self, up: u64, down: u64) {
+        self.code = 0;
+        self.down = down;
+        self.upload = Some(Rc::new(Upload { bytes: Cell::new(up), ..Upload::default() }));
+    }
+
+    fn watch(mut self, response: Response<Body>) -> Response<Body> {
+        if http_body::Body::is_end_stream(response.body()) {
+            self.finish();
+            return response;
+        }
+        response.map(|body| body.watched(Box::new(self)))
+    }
+
+    fn grpc(&mut self, fields: &HeaderMap) {
+        let status = fields.get(GRPC_STATUS).and_then(|value| value.to_str().ok());
+        if let Some(status) = status.and_then(|status| status.parse().ok()) {
+            self.code = status;
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.finish();
+        }
+    }
+}
+
+impl Watch for Account {
+    fn data(&mut self, bytes: usize) {
+        self.down += bytes as u64;
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        if self.protocol == Protocol::Grpc {
+            self.grpc(trailers);
+        }
+    }
+
+    fn failed(&mut self, _error: &BodyError) {
+        self.is_error = true;
+    }
+
+    fn finished(&mut self) {
+        self.finish();
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if let Some(replica) = self.replica.take() {
+            replica.leave(self.is_error);
+        }
+        let sample = Sample {
+            code: self.code,
+            method: &self.method,
+            protocol: self.protocol,
+            duration: self.started.elapsed(),
+            request_bytes: self.upload.as_ref().map_or(0, |upload| upload.bytes.get()),
+            response_bytes: self.down,
+            headers: self.headers.as_ref(),
+        };
+        self.balancer.metrics.record(self.worker, &sample);
+    }
+}
+
+struct Uploading(Rc<Upload>);
+
+impl Watch for Uploading {
+    fn data(&mut self, bytes: usize) {
+        self.0.bytes.set(self.0.bytes.get() + bytes as u64);
+    }
+    fn trailers(&mut self, _trailers: &HeaderMap) {}
+    fn failed(&mut self, _error: &BodyError) {
+        self.0.has_failed.set(true);
+    }
+    fn finished(&mut self) {}
+}

@@ -1,0 +1,307 @@
+//! The way of a request through a load balancer: pick, hold, send, try again where that is
+//! safe, respond.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, HOST, UPGRADE};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use tokio::time::Instant;
+
+use super::account::Account;
+use super::answer;
+use super::group::Group;
+use super::replica::Replica;
+use super::settings::{LoadBalancerSettings, PassiveSettings};
+use super::sticky::{Claim, Cookie};
+use super::strategy::Tried;
+use crate::message::{Body, Exchange, Tunnel, forwarded, hop};
+use crate::observe;
+use crate::upstream::{self, Cause, Reply, SendError, Transport};
+
+/// Times a request is sent at most.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Before the only server of a service is asked again. A container that refuses is about to
+/// be reported as stopped, or about to listen.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Servers behind one name.
+#[derive(Debug)]
+pub(super) struct LoadBalancer {
+    pub(super) settings: LoadBalancerSettings,
+    pub(super) transport: Arc<Transport>,
+    pub(super) replicas: Box<[Arc<Replica>]>,
+    pub(super) group: Arc<Group>,
+    pub(super) metrics: observe::Requests,
+    pub(super) cookie: Option<Cookie>,
+}
+
+/// What is kept of a request while it is on its way.
+struct Trip {
+    tried: Tried,
+    /// When waiting for a server ends.
+    hold_until: Option<Instant>,
+    sticky: Option<Arc<Replica>>,
+    must_set_cookie: bool,
+    /// The request again, where it may be sent twice.
+    spare: Option<Spare>,
+    keeps_host: bool,
+    asked_gzip: bool,
+}
+
+struct Spare {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Spare {
+    /// A copy of a request that may reach a server twice: its method says so (RFC 9110
+    /// section 9.2.2), and it has no body that would have to be kept.
+    fn of(request: &Request<Body>) -> Option<Self> {
+        let is_whole = http_body::Body::is_end_stream(request.body());
+        let is_upgrade = request.headers().contains_key(UPGRADE);
+        (request.method().is_idempotent() && is_whole && !is_upgrade).then(|| Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+        })
+    }
+
+    fn into_request(self) -> Request<Body> {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
+/// Passes a request on to one of the servers and its answer back.
+pub(super) async fn forward(
+    balancer: &Arc<LoadBalancer>,
+    exchange: &mut Exchange,
+    mut request: Request<Body>,
+) -> Response<Body> {
+    let mut account = Account::open(balancer, exchange, &mut request);
+    let mut trip = balancer.prepare(exchange, &mut request);
+    loop {
+        let Some(replica) = balancer.next(&mut trip, exchange).await else {
+            return account.answer(answer::unavailable());
+        };
+        account.enter(&replica);
+        if !trip.keeps_host {
+            request.headers_mut().insert(HOST, replica.server.host_value().clone());
+        }
+        exchange.served.server = Some(Arc::clone(&replica.url));
+        exchange.served.server_address = Some(Arc::clone(&replica.server.address));
+        let informational = exchange.informational.as_ref();
+        let failure = match upstream::send(&replica.server, informational, request).await {
+            Ok(reply) => return balancer.respond(exchange, &trip, &replica, account, reply),
+            Err(failure) => failure,
+        };
+        account.leave();
+        if account.client_failed() {
+            return account.answer(answer::client_failed());
+        }
+        match balancer.once_more(&mut trip, replica, failure).await {
+            Ok(again) => request = again,
+            Err(cause) => return account.answer(answer::failed(&cause)),
+        }
+        exchange.served.retries += 1;
+    }
+}
+
+/// A connection that ended, rather than an answer that is wrong or late.
+fn is_broken(cause: &Cause) -> bool {
+    match cause {
+        Cause::Unreachable(error) => error.kind() != std::io::ErrorKind::InvalidData,
+        Cause::TimedOut | Cause::Garbage(_) | Cause::Client(_) => false,
+    }
+}
+
+impl LoadBalancer {
+    /// All that is done to a request once, whichever server it goes to.
+    fn prepare(&self, exchange: &Exchange, request: &mut Request<Body>) -> Trip {
+        let claim = self.cookie.as_ref().map(|cookie| self.claimed(cookie, request.headers()));
+        let (sticky, must_set_cookie) = match claim {
+            None => (None, false),
+            Some(Some((replica, claim))) => (Some(replica), claim == Claim::Old),
+            Some(None) => (None, true),
+        };
+        let headers = request.headers_mut();
+        hop::strip_request(headers);
+        forwarded::before_send(exchange, headers);
+        let keeps_host = self.settings.pass_host_header
+            && headers.get(HOST).is_some_and(|host| !host.is_empty());
+        let asked_gzip = upstream::gzip::ask(request);
+        Trip {
+            tried: Tried::new(),
+            hold_until: None,
+            sticky,
+            must_set_cookie,
+            spare: Spare::of(request),
+            keeps_host,
+            asked_gzip,
+        }
+    }
+
+    fn claimed(&self, cookie: &Cookie, headers: &HeaderMap) -> Option<(Arc<Replica>, Claim)> {
+        cookie.values(headers).find_map(|value| {
+            self.replicas.iter().find_map(|replica| {
+                match replica.marks.claim(value, &replica.url) {
+                    Claim::No => None,
+                    claim => Some((Arc::clone(replica), claim)),
+                }
+            })
+        })
+    }
+
+    /// The server to ask: the cookie's, else whose turn it is, else one that is on its way
+    /// out; else waits for one.
+    async fn next(&self, trip: &mut Trip, exchange: &Exchange) -> Option<Arc<Replica>> {
+        if let Some(replica) = trip.sticky.take() {
+            if replica.is_ready() {
+                return Some(replica);
+            }
+            trip.must_set_cookie = true;
+        }
+        loop {
+            if let Some(replica) = self.pick(trip, exchange) {
+                return Some(replica);
+            }
+            if self.settings.hold.is_zero() {
+                return None;
+            }
+            let until = *trip.hold_until.get_or_insert_with(|| Instant::now() + self.settings.hold);
+            if !self.group.wait(until).await {
+                return None;
+            }
+        }
+    }
+
+    fn pick(&self, trip: &Trip, exchange: &Exchange) -> Option<Arc<Replica>> {
+        let rotation = self.group.rotation.load();
+        let client = exchange.connection.peer.ip();
+        let picked = self.settings.strategy.pick(&rotation, &self.group, client, &trip.tried).or_else(|| {
+            // All were tried: the same one again, which `once_more` has found worth it.
+            rotation.turn(self.group.next_turn())
+        });
+        let picked = picked.or_else(|| {
+            let is_new = |replica: &&Arc<Replica>| {
+                !trip.tried.iter().any(|tried| Arc::ptr_eq(tried, replica))
+            };
+            rotation.last_resort.iter().find(is_new)
+        });
+        picked.map(Arc::clone)
+    }
+
+    /// The request again, if it may and should be sent again; else what to tell the client.
+    async fn once_more(
+        &self,
+        trip: &mut Trip,
+        replica: Arc<Replica>,
+        failure: SendError,
+    ) -> Result<Request<Body>, Cause> {
+        let (again, cause, was_sent) = match failure {
+            SendError::NotSent(request, cause) => (Some(*request), cause, false),
+            SendError::Sent(cause) => (trip.spare.take().map(Spare::into_request), cause, true),
+        };
+        let (service, server) = (&*self.group.name, &*replica.url);
+        tracing::debug!(service, server, was_sent, ?cause, "no answer");
+        if !matches!(cause, Cause::Client(_)) {
+            replica.request_failed(!was_sent, self.settings.passive.as_ref());
+        }
+        let is_container = replica.is_container();
+        trip.tried.push(replica);
+        trip.must_set_cookie |= self.cookie.is_some();
+        let Some(again) = again.filter(|_| !was_sent || is_broken(&cause)) else {
+            return Err(cause);
+        };
+        if trip.tried.len() >= MAX_ATTEMPTS || !self.group.may_retry() {
+            return Err(cause);
+        }
+        if was_sent || self.has_untried(trip) {
+            return Ok(again);
+        }
+        // The only server. One from a file that refuses will go on refusing.
+        if !is_container || matches!(cause, Cause::TimedOut) {
+            return Err(cause);
+        }
+        tokio::time::sleep(PAUSE).await;
+        Ok(again)
+    }
+
+    fn has_untried(&self, trip: &Trip) -> bool {
+        let is_new = |replica: &Arc<Replica>| {
+            !trip.tried.iter().any(|tried| Arc::ptr_eq(tried, replica))
+        };
+        let rotation = self.group.rotation.load();
+        rotation.ready.iter().any(|(replica, _)| is_new(replica))
+            || rotation.last_resort.iter().any(is_new)
+    }
+
+    fn respond(
+        &self,
+        exchange: &mut Exchange,
+        trip: &Trip,
+        replica: &Arc<Replica>,
+        account: Account,
+        reply: Reply,
+    ) -> Response<Body> {
+        let Reply { mut response, lease } = reply;
+        let status = response.status();
+        match &self.settings.passive {
+            Some(passive) if status.is_server_error() => count_failure(replica, passive),
+            Some(_) | None => replica.request_answered(),
+        }
+        let served = &mut exchange.served;
+        served.first_byte = Some(exchange.started.elapsed());
+        served.origin_status = Some(status.as_u16());
+        served.origin_size = length(response.headers());
+        hop::strip_response(status, response.headers_mut());
+        if trip.must_set_cookie
+            && let Some(cookie) = &self.cookie
+        {
+            cookie.set(response.headers_mut(), &replica.marks);
+        }
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return switch(exchange, account, response);
+        }
+        if trip.asked_gzip {
+            response = upstream::gzip::decode(response);
+        }
+        account.pass(response, lease)
+    }
+}
+
+fn count_failure(replica: &Arc<Replica>, passive: &PassiveSettings) {
+    replica.request_failed(false, Some(passive));
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Passes a 101 on, and has the bytes after it carried both ways until one side ends.
+fn switch(
+    exchange: &mut Exchange,
+    account: Account,
+    mut response: Response<Body>,
+) -> Response<Body> {
+    let server = upstream::server_side(&mut response);
+    let Some(client) = exchange.upgrade.take() else {
+        let error = std::io::Error::from(std::io::ErrorKind::InvalidData);
+        return account.answer(answer::failed(&Cause::Unreachable(error)));
+    };
+    let tunnel = std::rc::Rc::new(Tunnel::default());
+    exchange.tunnel = Some(std::rc::Rc::clone(&tunnel));
+    // Ends by itself, when either side does.
+    tokio::task::spawn_local(async move {
+        upstream::tunnel(client, server, &tunnel).await;
+        account.end_upgrade(tunnel.up.get(), tunnel.down.get());
+        tunnel.end();
+    });
+    response
+}

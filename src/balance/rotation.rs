@@ -1,0 +1,118 @@
+//! Whose turn it is: worked out when readiness changes, read by requests.
+
+use std::sync::Arc;
+
+use super::replica::{Replica, ReplicaState};
+
+/// Turns kept at most; larger sums of weights are scaled down to it.
+const MAX_TURNS: u64 = 4096;
+
+/// The servers that requests may be sent to.
+#[derive(Debug, Default)]
+pub(super) struct Rotation {
+    /// Ready ones with a share.
+    pub(super) ready: Box<[(Arc<Replica>, u32)]>,
+    /// Places in `ready`, in the order of turns.
+    turns: Box<[u32]>,
+    /// Asked when nobody is ready.
+    pub(super) last_resort: Box<[Arc<Replica>]>,
+    /// A server is about to be ready.
+    pub(super) is_expecting: bool,
+}
+
+impl Rotation {
+    pub(super) fn new(members: &[(Arc<Replica>, u32)]) -> Self {
+        let ready: Box<[_]> = members
+            .iter()
+            .filter(|(replica, weight)| *weight > 0 && replica.is_ready())
+            .map(|(replica, weight)| (Arc::clone(replica), *weight))
+            .collect();
+        let weights: Vec<u32> = ready.iter().map(|(_, weight)| *weight).collect();
+        let with_share = || members.iter().filter(|(_, weight)| *weight > 0);
+        Self {
+            turns: turns(&weights),
+            last_resort: with_share()
+                .filter(|(replica, _)| replica.is_last_resort())
+                .map(|(replica, _)| Arc::clone(replica))
+                .collect(),
+            is_expecting: with_share()
+                .any(|(replica, _)| replica.state() == ReplicaState::Starting),
+            ready,
+        }
+    }
+
+    /// The server whose turn it is.
+    pub(super) fn turn(&self, count: usize) -> Option<&Arc<Replica>> {
+        let place = *self.turns.get(count.checked_rem(self.turns.len())?)?;
+        self.ready.get(place as usize).map(|(replica, _)| replica)
+    }
+
+    /// How many turns there are.
+    pub(super) fn len(&self) -> usize {
+        self.turns.len()
+    }
+}
+
+/// One round of turns: earliest deadline first, so that the turns of each are spread out.
+pub(super) fn turns(weights: &[u32]) -> Box<[u32]> {
+    let divisor = weights.iter().fold(0, |a, b| gcd(a, *b)).max(1);
+    let sum: u64 = weights.iter().map(|weight| u64::from(weight / divisor)).sum();
+    let scale = sum.div_ceil(MAX_TURNS).max(1);
+    let shares: Vec<u64> = weights
+        .iter()
+        .map(|weight| match u64::from(weight / divisor) {
+            0 => 0,
+            share => (share / scale).max(1),
+        })
+        .collect();
+    let total: u64 = shares.iter().sum();
+    let mut taken = vec![0_u64; shares.len()];
+    (0..total).filter_map(|_| next(&shares, &mut taken)).collect()
+}
+
+/// The one whose next turn is due first: the smallest (taken + 1) / share; earlier ones win
+/// ties.
+fn next(shares: &[u64], taken: &mut [u64]) -> Option<u32> {
+    let due = |index: usize| Some((*taken.get(index)? + 1, *shares.get(index)?));
+    let chosen = (0..shares.len()).filter(|index| shares.get(*index) != Some(&0)).min_by(|a, b| {
+        let (Some((a, a_share)), Some((b, b_share))) = (due(*a), due(*b)) else {
+            return std::cmp::Ordering::Equal;
+        };
+        (a * b_share).cmp(&(b * a_share))
+    })?;
+    *taken.get_mut(chosen)? += 1;
+    u32::try_from(chosen).ok()
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_shared_by_weight_and_spread_out() {
+        for (weights, wanted) in [
+            (&[1, 1][..], "01"),
+            (&[3, 1], "0010"),
+            (&[2, 2, 2], "012"),
+            (&[1, 0, 1], "02"),
+            (&[], ""),
+            (&[0], ""),
+        ] {
+            let made: String = turns(weights).iter().map(ToString::to_string).collect();
+
+            assert_eq!(made, wanted, "{weights:?}");
+        }
+    }
+
+    #[test]
+    fn large_weights_are_scaled_and_nobody_is_forgotten() {
+        let made = turns(&[1_000_003, 1_000_000, 1]);
+
+        assert!(made.len() <= 4100);
+        assert!(made.contains(&2));
+    }
+}
