@@ -93,6 +93,8 @@ struct Check {
     transport: Arc<Transport>,
     up: Gauge,
     is_up: bool,
+    /// When the next one is planned; a heap entry for another moment is of older settings.
+    due: Instant,
 }
 
 struct Checks {
@@ -158,10 +160,10 @@ impl Checks {
         let is_up = replica.is_up();
         up.set(i64::from(is_up));
         let transport = Arc::clone(transport);
-        watched.check = Some(Check { settings: settings.clone(), transport, up, is_up });
         // As Traefik: servers start up, and the first probe comes one interval later.
-        let first = Instant::now() + interval(settings);
-        self.due.push(Reverse((first, id, Task::Probe)));
+        let due = Instant::now() + interval(settings);
+        watched.check = Some(Check { settings: settings.clone(), transport, up, is_up, due });
+        self.due.push(Reverse((due, id, Task::Probe)));
     }
 
     fn plan(&mut self, id: u64) {
@@ -182,17 +184,17 @@ impl Checks {
     fn start_due(&mut self) {
         let now = Instant::now();
         while self.next_due().is_some_and(|due| due <= now) {
-            if let Some(Reverse((_, id, task))) = self.due.pop() {
-                self.start(id, task);
+            if let Some(Reverse((at, id, task))) = self.due.pop() {
+                self.start(id, task, at);
             }
         }
     }
 
-    fn start(&mut self, id: u64, task: Task) {
-        let Some(watched) = self.watched.get(&id) else { return };
+    fn start(&mut self, id: u64, task: Task, at: Instant) {
+        let Some(watched) = self.watched.get_mut(&id) else { return };
         let replica = Arc::clone(&watched.replica);
         let outcome = move |verdict| Outcome { id, task, verdict };
-        match (task, &watched.check) {
+        match (task, watched.check.as_mut().filter(|check| check.due == at)) {
             (Task::Review, _) => replica.review(),
             (Task::Connect, _) => self.running.push(Box::pin(async move {
                 let dialed = timeout(CONNECT_LIMIT, replica.server.probe()).await;
@@ -209,8 +211,8 @@ impl Checks {
                 }));
             }
             (Task::Probe, Some(check)) => {
-                let next = Instant::now() + interval(&check.settings);
-                self.due.push(Reverse((next, id, Task::Probe)));
+                check.due = Instant::now() + interval(&check.settings);
+                self.due.push(Reverse((check.due, id, Task::Probe)));
             }
             (Task::Probe, None) => {}
         }
@@ -223,9 +225,12 @@ impl Checks {
             Task::Probe => watched.probed(verdict),
             Task::Review => None,
         };
-        if let Some(pause) = next {
-            self.due.push(Reverse((Instant::now() + pause, id, task)));
+        let Some(pause) = next else { return };
+        let at = Instant::now() + pause;
+        if let (Task::Probe, Some(check)) = (task, &mut watched.check) {
+            check.due = at;
         }
+        self.due.push(Reverse((at, id, task)));
     }
 }
 

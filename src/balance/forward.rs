@@ -152,7 +152,7 @@ impl LoadBalancer {
             self.replicas.iter().find_map(|replica| {
                 match replica.marks.claim(value, &replica.url) {
                     Claim::No => None,
-                    claim => Some((Arc::clone(replica), claim)),
+                    claim @ (Claim::Yes | Claim::Old) => Some((Arc::clone(replica), claim)),
                 }
             })
         })
@@ -184,10 +184,13 @@ impl LoadBalancer {
     fn pick(&self, trip: &Trip, exchange: &Exchange) -> Option<Arc<Replica>> {
         let rotation = self.group.rotation.load();
         let client = exchange.connection.peer.ip();
-        let picked = self.settings.strategy.pick(&rotation, &self.group, client, &trip.tried).or_else(|| {
-            // All were tried: the same one again, which `once_more` has found worth it.
-            rotation.turn(self.group.next_turn())
-        });
+        let picked =
+            self.settings.strategy.pick(&rotation, &self.group, client, &trip.tried).or_else(
+                || {
+                    // All were tried: the same one again, which `once_more` has found worth it.
+                    rotation.turn(self.group.next_turn())
+                },
+            );
         let picked = picked.or_else(|| {
             let is_new = |replica: &&Arc<Replica>| {
                 !trip.tried.iter().any(|tried| Arc::ptr_eq(tried, replica))
@@ -234,9 +237,8 @@ impl LoadBalancer {
     }
 
     fn has_untried(&self, trip: &Trip) -> bool {
-        let is_new = |replica: &Arc<Replica>| {
-            !trip.tried.iter().any(|tried| Arc::ptr_eq(tried, replica))
-        };
+        let is_new =
+            |replica: &Arc<Replica>| !trip.tried.iter().any(|tried| Arc::ptr_eq(tried, replica));
         let rotation = self.group.rotation.load();
         rotation.ready.iter().any(|(replica, _)| is_new(replica))
             || rotation.last_resort.iter().any(is_new)

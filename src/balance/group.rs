@@ -85,14 +85,16 @@ impl Group {
     /// The members now; one that is gone from the list may be replaced soon.
     pub(super) fn set_members(&self, all: Vec<(Arc<Replica>, u32)>) {
         let mut members = lock(&self.members);
-        let stays = |old: &Arc<Replica>| all.iter().any(|(new, _)| new.url == old.url);
-        let has_left = members.all.iter().any(|(old, _)| {
-            if stays(old) {
-                return false;
-            }
+        let gone = members
+            .all
+            .iter()
+            .map(|(old, _)| old)
+            .filter(|old| !all.iter().any(|(new, _)| Arc::ptr_eq(new, old)));
+        let mut has_left = false;
+        for old in gone {
             old.server.retire();
-            old.is_ready() || old.is_last_resort()
-        });
+            has_left |= old.is_ready() || old.is_last_resort();
+        }
         if has_left {
             members.left = Some(Instant::now());
         }
@@ -101,13 +103,11 @@ impl Group {
         self.refresh(false);
     }
 
-    /// A member's state changed; with `may_have_left`, one that took requests before.
-    pub(super) fn refresh(&self, may_have_left: bool) {
+    /// A member's state changed; with `has_left`, one that took requests stopped to.
+    pub(super) fn refresh(&self, has_left: bool) {
         let mut members = lock(&self.members);
         let rotation = Arc::new(Rotation::new(&members.all));
-        if may_have_left && rotation.ready.len() < self.rotation.load().ready.len()
-            || may_have_left && rotation.last_resort.len() < self.rotation.load().last_resort.len()
-        {
+        if has_left {
             members.left = Some(Instant::now());
         }
         let is_open = !rotation.ready.is_empty();

@@ -71,7 +71,9 @@ impl Service {
             ));
         }
         if settings.health_check.is_none() {
-            members.iter().for_each(|(replica, _)| replica.set_health(None));
+            for (replica, _) in &members {
+                replica.set_health(None);
+            }
         }
         let replicas = members.iter().map(|(replica, _)| Arc::clone(replica)).collect();
         group.set_members(members);
@@ -175,12 +177,11 @@ fn replica(
                         == settings.container.as_ref().map(|c| c.has_health_check)
             })
     };
-    let replica = match old.filter(|_| previous.is_some_and(is_same)) {
-        Some(same) => Arc::clone(same),
-        None => {
-            let server = Server::parse(&settings.url, settings.preserve_path, transport)?;
-            Replica::new(settings, server, group, old)
-        }
+    let replica = if let Some(same) = old.filter(|_| previous.is_some_and(is_same)) {
+        Arc::clone(same)
+    } else {
+        let server = Server::parse(&settings.url, settings.preserve_path, transport)?;
+        Replica::new(settings, server, group, old)
     };
     if let Some(container) = &settings.container {
         replica.declare(container.state);

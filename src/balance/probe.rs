@@ -75,12 +75,7 @@ async fn ask(
     Err(format!("more than {MAX_REDIRECTS} redirects"))
 }
 
-fn verdict(
-    method: &Method,
-    target: &Uri,
-    status: StatusCode,
-    wanted: i64,
-) -> Result<(), String> {
+fn verdict(method: &Method, target: &Uri, status: StatusCode, wanted: i64) -> Result<(), String> {
     let is_healthy = match wanted {
         0 => (200..400).contains(&status.as_u16()),
         wanted => i64::from(status.as_u16()) == wanted,

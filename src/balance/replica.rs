@@ -164,7 +164,8 @@ impl Inputs {
                 (ReplicaState::Unhealthy, "requests failed (passiveHealthCheck)".into())
             }
             Out::Until(_) | Out::No if silent => {
-                let why = "nothing has answered on its port for 30 s; counted as ready all the same";
+                let why =
+                    "nothing has answered on its port for 30 s; counted as ready all the same";
                 (ReplicaState::Ready, why.into())
             }
             Out::Until(_) | Out::No => (ReplicaState::Ready, "".into()),
@@ -213,8 +214,7 @@ impl Replica {
         let refused = inputs.refuses;
         what(&mut inputs);
         let (state, reason) = inputs.judge(self.has_health_check, Instant::now());
-        let is_news =
-            state != before || inputs.reason != reason || inputs.refuses != refused;
+        let is_news = state != before || inputs.reason != reason || inputs.refuses != refused;
         inputs.reason = Arc::clone(&reason);
         if state != before {
             inputs.since = SystemTime::now();
@@ -222,9 +222,11 @@ impl Replica {
         self.has_failures.store(!inputs.failures.is_empty(), Relaxed);
         self.state.store(state as u8, Relaxed);
         drop(inputs);
-        match state {
-            ReplicaState::Draining | ReplicaState::Gone => self.server.retire(),
-            _ => self.server.restore(),
+        let is_leaving = matches!(state, ReplicaState::Draining | ReplicaState::Gone);
+        if is_leaving {
+            self.server.retire();
+        } else {
+            self.server.restore();
         }
         let Some(group) = self.group.upgrade() else { return };
         if state != before {
@@ -233,7 +235,8 @@ impl Replica {
             tracing::info!(service, server = %self.url, from, to, reason = %reason, "server");
         }
         if is_news {
-            group.refresh(matches!(before, ReplicaState::Ready | ReplicaState::Draining));
+            let took_requests = matches!(before, ReplicaState::Ready | ReplicaState::Draining);
+            group.refresh(is_leaving && took_requests);
         }
     }
 
@@ -370,7 +373,10 @@ impl Replica {
         match self.state() {
             ReplicaState::Draining => !inputs.refuses,
             ReplicaState::Unhealthy => inputs.unhealthy.is_none() && inputs.out == Out::UntilProbe,
-            _ => false,
+            ReplicaState::Starting
+            | ReplicaState::Ready
+            | ReplicaState::Paused
+            | ReplicaState::Gone => false,
         }
     }
 
@@ -380,7 +386,10 @@ impl Replica {
         let may_run = match inputs.engine {
             EngineState::Starting => !self.has_health_check,
             EngineState::Running => true,
-            _ => false,
+            EngineState::Unhealthy
+            | EngineState::Paused
+            | EngineState::Stopping
+            | EngineState::Gone => false,
         };
         let is_wanted = !inputs.accepts || inputs.out == Out::UntilProbe;
         (may_run && is_wanted).then_some(inputs.waited_since)

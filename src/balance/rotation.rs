@@ -70,16 +70,17 @@ pub(super) fn turns(weights: &[u32]) -> Box<[u32]> {
     (0..total).filter_map(|_| next(&shares, &mut taken)).collect()
 }
 
-/// The one whose next turn is due first: the smallest (taken + 1) / share; earlier ones win
+/// The one whose next turn is due first: the smallest (taken + 1/2) / share; earlier ones win
 /// ties.
 fn next(shares: &[u64], taken: &mut [u64]) -> Option<u32> {
-    let due = |index: usize| Some((*taken.get(index)? + 1, *shares.get(index)?));
-    let chosen = (0..shares.len()).filter(|index| shares.get(*index) != Some(&0)).min_by(|a, b| {
-        let (Some((a, a_share)), Some((b, b_share))) = (due(*a), due(*b)) else {
-            return std::cmp::Ordering::Equal;
-        };
-        (a * b_share).cmp(&(b * a_share))
-    })?;
+    let due = |index: usize| Some((2 * *taken.get(index)? + 1, *shares.get(index)?));
+    let chosen =
+        (0..shares.len()).filter(|index| shares.get(*index) != Some(&0)).min_by(|a, b| {
+            let (Some((a, a_share)), Some((b, b_share))) = (due(*a), due(*b)) else {
+                return std::cmp::Ordering::Equal;
+            };
+            (a * b_share).cmp(&(b * a_share))
+        })?;
     *taken.get_mut(chosen)? += 1;
     u32::try_from(chosen).ok()
 }

@@ -124,9 +124,10 @@ impl Cookie {
 
     /// The values of that name among a request's cookies.
     pub(super) fn values<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h [u8]> {
-        let pairs = headers.get_all(COOKIE).iter().flat_map(|line| {
-            line.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii)
-        });
+        let pairs = headers
+            .get_all(COOKIE)
+            .iter()
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii));
         pairs.filter_map(|pair| {
             let value = pair.strip_prefix(self.name.as_bytes())?.strip_prefix(b"=")?;
             let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));

@@ -42,9 +42,8 @@ impl Strategy {
         client: IpAddr,
         tried: &Tried,
     ) -> Option<&'r Arc<Replica>> {
-        let is_new = |replica: &&Arc<Replica>| {
-            !tried.iter().any(|tried| Arc::ptr_eq(tried, replica))
-        };
+        let is_new =
+            |replica: &&Arc<Replica>| !tried.iter().any(|tried| Arc::ptr_eq(tried, replica));
         let turn = group.next_turn();
         match self {
             Self::RoundRobin => match rotation.turn(turn) {

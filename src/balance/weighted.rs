@@ -78,7 +78,7 @@ impl Weighted {
     fn claimed(&self, value: &[u8]) -> Option<(&Child, Claim)> {
         self.children.iter().find_map(|child| match child.marks.claim(value, &child.name) {
             Claim::No => None,
-            claim => Some((child, claim)),
+            claim @ (Claim::Yes | Claim::Old) => Some((child, claim)),
         })
     }
 

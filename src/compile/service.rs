@@ -222,7 +222,7 @@ impl<'a> Services<'a> {
             return Ok(service);
         }
         let sticky = cookie(weighted.sticky.as_ref());
-        Ok(balance::Service::weighted(name.shared(), children, sticky, self.metrics(name)))
+        Ok(balance::Service::weighted(name.shared(), children, sticky.as_ref(), self.metrics(name)))
     }
 
     /// A transport and its qualified name; the table's before when its settings are the same.
