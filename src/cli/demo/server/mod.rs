@@ -29,6 +29,7 @@ Usage: wharf demo-server [--port N] [--name TEXT] [OPTIONS]
 
       --port N          port to listen on, on all addresses [8080]
       --name TEXT       name of the service, shown in answers [demo]
+      --replica TEXT    name of this replica [the host's name]
       --start-delay MS  wait so long before listening [0]
       --h2c             speak HTTP/2 without TLS instead of HTTP/1.1
       --abrupt          on TERM end at once instead of finishing open requests
@@ -89,6 +90,7 @@ pub enum Speaks {
 struct Options {
     port: u16,
     name: String,
+    replica: Option<String>,
     start_delay: Duration,
     speaks: Speaks,
     abrupt: bool,
@@ -101,6 +103,7 @@ impl Options {
         let mut options = Self {
             port: 8080,
             name: "demo".to_owned(),
+            replica: None,
             start_delay: Duration::ZERO,
             speaks: Speaks::Http1,
             abrupt: false,
@@ -113,6 +116,7 @@ impl Options {
             match flag.as_str() {
                 "--port" => options.port = number(flag, value()?)?,
                 "--name" => options.name.clone_from(value()?),
+                "--replica" => options.replica = Some(value()?.clone()),
                 "--start-delay" => {
                     options.start_delay = Duration::from_millis(number(flag, value()?)?);
                 }
@@ -186,7 +190,8 @@ async fn listen(options: &Options) -> Result<(), String> {
             .await
             .map_err(|error| format!("listen on port {}: {error}", options.port))?,
     };
-    let replica = Replica::new(&options.name, &host_name(), stopping.clone());
+    let name = options.replica.clone().unwrap_or_else(host_name);
+    let replica = Replica::new(&options.name, &name, stopping.clone());
     replica.healthy.store(!options.sick, std::sync::atomic::Ordering::Relaxed);
     let serving = serve(listener, replica, options.speaks);
     if abrupt {
@@ -303,6 +308,7 @@ mod tests {
             Options {
                 port: 9000,
                 name: "music".to_owned(),
+                replica: None,
                 start_delay: Duration::from_millis(250),
                 speaks: Speaks::H2c,
                 abrupt: true,
