@@ -6,8 +6,7 @@
 # root: --user 65532:$(stat -c %g /var/run/docker.sock). Ports below 1024 are open to every
 # user inside a container since Docker 20.10.
 
-FROM rust:1.95-slim-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends cmake make gcc g++ libc6-dev
+FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
 # The target is named so that +crt-static is for the binary and not for build scripts.
