@@ -159,3 +159,79 @@ fn section<const N: usize>(children: [(&str, Node); N]) -> Node {
     let children = children.map(|(key, node)| (Key(key.into()), node));
     Node { origin: Origin::Internal, value: None, children: children.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::compile::tests::{compiled, context, desired, found, outcome};
+    use crate::model::Provider;
+    use crate::settings::{Api, Ping, Prometheus, RedirectTo, Redirections, Settings};
+
+    use super::*;
+
+    fn redirect(settings: &mut Settings, to: &str) {
+        let entry_point = Some(RedirectTo { to: to.into(), ..RedirectTo::default() });
+        settings.entry_points.get_mut("web").unwrap().http.redirections =
+            Some(Redirections { entry_point });
+    }
+
+    #[test]
+    fn api_ping_and_metrics_are_where_traefik_has_them() {
+        let table = compiled(
+            &context(|settings| {
+                settings.api = Some(Api { insecure: true, debug: true, ..Api::default() });
+                settings.ping = Some(Ping { entry_point: "web".into(), ..Ping::default() });
+                settings.metrics.prometheus = Some(Prometheus::default());
+            }),
+            desired(&[]),
+        );
+
+        let expected = [
+            ("api@internal", "PathPrefix(`/api`)", i64::MAX - 1, "traefik"),
+            ("dashboard@internal", "PathPrefix(`/`)", i64::MAX - 2, "traefik"),
+            ("debug@internal", "PathPrefix(`/debug`)", i64::MAX - 1, "traefik"),
+            ("ping@internal", "PathPrefix(`/ping`)", i64::MAX, "web"),
+            ("prometheus@internal", "PathPrefix(`/metrics`)", i64::MAX, "traefik"),
+        ];
+        let routers = table.desired.routers.iter().map(|(name, router)| {
+            let router = &router.value;
+            (name.as_str(), &*router.rule, router.priority, &*router.entry_points[0])
+        });
+        assert_eq!(routers.collect::<Vec<_>>(), expected);
+        let names: Vec<_> = table.desired.middlewares.keys().map(Name::as_str).collect();
+        assert_eq!(names, ["dashboard_redirect@internal", "dashboard_stripprefix@internal"]);
+        // The test has no handler for it, as if it were off.
+        assert_eq!(outcome(&table, "prometheus@internal").errors, ["prometheus is not enabled"]);
+        assert_eq!(found(&table, 0, "any", false), Some("dashboard@internal"));
+    }
+
+    #[test]
+    fn an_entry_point_redirects_to_another_or_to_a_port() {
+        for (to, name, port) in
+            [("websecure", "web-to-websecure", "443"), (":8443", "web-to-8443", "8443")]
+        {
+            let table = compiled(&context(|settings| redirect(settings, to)), desired(&[]));
+
+            let router = Name::new(name, Provider::Internal);
+            assert_eq!(found(&table, 1, "a", false), Some(router.as_str()));
+            assert_eq!(found(&table, 1, "", false), None);
+            let middleware = Name::new(&format!("redirect-{name}"), Provider::Internal);
+            let spec = serde_json::to_value(&table.desired.middlewares[&middleware].value).unwrap();
+            let expected = serde_json::json!(
+                { "redirectScheme": { "scheme": "https", "port": port, "permanent": true } }
+            );
+            assert_eq!(spec, expected);
+        }
+    }
+
+    #[test]
+    fn a_redirection_to_nowhere_is_named_and_the_rest_serves() {
+        let table = compiled(&context(|settings| redirect(settings, "websecur")), desired(&[]));
+
+        assert_eq!(found(&table, 1, "a", false), None);
+        assert_eq!(
+            &*table.problems[0].text,
+            "'to' entry point field references a non-existing entry point: websecur"
+        );
+        assert_eq!(table.problems[0].mend.as_deref(), Some("did you mean `websecure`?"));
+    }
+}

@@ -165,3 +165,102 @@ impl<'a> Middlewares<'a> {
 pub(super) fn qualified(names: &[String], home: Provider) -> Vec<String> {
     names.iter().map(|name| qualify(name, home)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::compile::compile;
+    use crate::compile::tests::{compiled, context, desired, outcome, router};
+    use crate::model::Router;
+    use crate::problem::{ContainerRef, Origin};
+    use crate::table::{Status, Table};
+    use crate::tree::{self, Node};
+
+    use super::*;
+
+    /// Middlewares of the file provider from label-like lines, and one router using `uses`.
+    fn with(lines: &[(&str, &str)], uses: &[&str]) -> Desired {
+        let middlewares = uses.iter().map(|&name| name.to_owned()).collect();
+        let mut all = desired(&[("web", Router { middlewares, ..router("Host(`a`)") })]);
+        let mut root = Node::new(Origin::Internal);
+        let container = ContainerRef { name: "c".into(), id: "1".into() };
+        for (key, value) in lines {
+            tree::label(&mut root, &container, &format!("m.{key}"), value).unwrap();
+        }
+        for (key, node) in root.entries() {
+            let mut problems = Vec::new();
+            let value = Spec::decode(node, &mut problems).unwrap_or_else(|| panic!("{problems:?}"));
+            let from = vec![Origin::Internal];
+            let name = Name::new(key, Provider::File);
+            all.middlewares.insert(name, Arc::new(Sourced { value, from }));
+        }
+        all
+    }
+
+    #[test]
+    fn a_chain_is_unfolded_in_place() {
+        let lines = [
+            ("all.chain.middlewares", "one,two@file"),
+            ("one.stripprefix.prefixes", "/a"),
+            ("two.addprefix.prefix", "/b"),
+        ];
+        let table = compiled(&context(|_| ()), with(&lines, &["all"]));
+
+        assert_eq!(table.problems.len(), 0, "{:?}", table.problems);
+        assert_eq!(outcome(&table, "web@file").middlewares, ["all@file"]);
+        let used = |name| table.middlewares[&Name::new(name, Provider::File)].used.clone();
+        assert_eq!(used("all"), ["web@file"]);
+        assert!(used("one").is_empty());
+    }
+
+    #[test]
+    fn a_chain_in_itself_is_named_and_only_its_router_left_out() {
+        let lines = [("a.chain.middlewares", "b"), ("b.chain.middlewares", "a")];
+        let table = compiled(&context(|_| ()), with(&lines, &["a"]));
+
+        let text = "could not instantiate middleware a@file: recursion detected in \
+                    a@file->b@file->a@file";
+        assert_eq!(outcome(&table, "web@file").errors, [text]);
+        assert_eq!(table.problems.len(), 1);
+        assert_eq!(table.middlewares[&Name::new("a", Provider::File)].status, Status::Disabled);
+    }
+
+    #[test]
+    fn a_middleware_that_cannot_be_built_is_told_once_and_its_routers_left_out() {
+        let lines = [("bad.stripprefixregex.regex", "(")];
+        let mut desired = with(&lines, &["bad"]);
+        let web = Name::new("web", Provider::File);
+        let second = Arc::clone(&desired.routers[&web]);
+        desired.routers.insert(Name::new("second", Provider::File), second);
+        let table = compiled(&context(|_| ()), desired);
+
+        assert!(table.routes.is_empty());
+        assert_eq!(table.problems.len(), 1, "{:?}", table.problems);
+        let bad = &table.middlewares[&Name::new("bad", Provider::File)];
+        assert_eq!(bad.errors, outcome(&table, "web@file").errors);
+        assert_eq!(bad.used, ["second@file", "web@file"]);
+    }
+
+    #[test]
+    fn a_missing_middleware_is_met_with_the_nearest_name() {
+        let table = compiled(&context(|_| ()), with(&[("auth.addprefix.prefix", "/")], &["auht"]));
+
+        assert_eq!(&*table.problems[0].text, "middleware \"auht@file\" does not exist");
+        assert_eq!(table.problems[0].mend.as_deref(), Some("did you mean `auth@file`?"));
+    }
+
+    #[test]
+    fn the_chain_stays_until_one_of_its_middlewares_changes() {
+        let cx = context(|_| ());
+        let made = |prefix: &str, before: &Table| {
+            let lines = [("all.chain.middlewares", "one"), ("one.addprefix.prefix", prefix)];
+            compile(&cx, &Arc::new(with(&lines, &["all"])), before)
+        };
+        let chain = |table: &Table| Arc::clone(&table.routes.values().next().unwrap().chain);
+        let first = made("/a", &Table::default());
+        let same = made("/a", &first);
+        let other = made("/b", &same);
+
+        assert!(Arc::ptr_eq(&chain(&first), &chain(&same)));
+        assert!(!Arc::ptr_eq(&chain(&same), &chain(&other)));
+    }
+}

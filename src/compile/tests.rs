@@ -68,11 +68,16 @@ pub(crate) fn desired(routers: &[(&str, Router)]) -> Desired {
     Desired { routers: routers.collect(), ..Desired::default() }
 }
 
-fn compiled(cx: &Context, desired: Desired) -> Table {
+pub(crate) fn compiled(cx: &Context, desired: Desired) -> Table {
     compile(cx, &Arc::new(desired), &Table::default())
 }
 
-fn found<'t>(table: &'t Table, entry_point: usize, host: &str, tls: bool) -> Option<&'t str> {
+pub(crate) fn found<'t>(
+    table: &'t Table,
+    entry_point: usize,
+    host: &str,
+    tls: bool,
+) -> Option<&'t str> {
     let view = View {
         host,
         path: "/",
@@ -86,7 +91,7 @@ fn found<'t>(table: &'t Table, entry_point: usize, host: &str, tls: bool) -> Opt
     Some(route.name.as_str())
 }
 
-fn outcome<'t>(table: &'t Table, name: &str) -> &'t Outcome {
+pub(crate) fn outcome<'t>(table: &'t Table, name: &str) -> &'t Outcome {
     let (_, outcome) = table.routers.iter().find(|(known, _)| known.as_str() == name).unwrap();
     outcome
 }
