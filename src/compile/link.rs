@@ -268,7 +268,7 @@ impl<'a> Linker<'a> {
             }
         }
         let mut routers = self.routers;
-        super::tls::settle(&self.claims, &mut routers);
+        super::tls::settle(&self.claims, self.desired, &mut routers, self.problems);
         let service_outcomes = services
             .into_iter()
             .map(|(name, used)| {

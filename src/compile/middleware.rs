@@ -72,6 +72,9 @@ impl<'a> Middlewares<'a> {
     ) -> Result<(), Fault> {
         for reference in names {
             let (name, spec) = self.find(reference, home)?;
+            if let Some(fault) = self.faults.get(name) {
+                return Err(fault.clone());
+            }
             into.met.push(name);
             if into.met.len() > MOST || into.open.len() > DEEPEST {
                 let text = format!("more than {MOST} middlewares, or {DEEPEST} chains in chains");
@@ -82,10 +85,12 @@ impl<'a> Middlewares<'a> {
                 continue;
             };
             if into.open.contains(&name) {
-                return Err(self.recursion(name, spec, &into.open, problems));
+                return Err(recursion(name, &into.open));
             }
             into.open.push(name);
-            self.unfold(inner, name.provider(), into, problems)?;
+            // As Traefik: a chain is at fault with what it names, and so are those around it.
+            self.unfold(inner, name.provider(), into, problems)
+                .map_err(|fault| self.blame(name, spec, &fault, problems))?;
             into.open.pop();
         }
         Ok(())
@@ -104,34 +109,17 @@ impl<'a> Middlewares<'a> {
         })
     }
 
-    fn recursion(
-        &mut self,
-        name: &Name,
-        spec: &Sourced<Spec>,
-        open: &[&Name],
-        problems: &mut Vec<Problem>,
-    ) -> Fault {
-        let path: Vec<_> = open.iter().map(|name| name.as_str()).chain([name.as_str()]).collect();
-        let path = path.join("->");
-        let text = format!("could not instantiate middleware {name}: recursion detected in {path}");
-        let fault = Fault::new(Code::BadValue, text).mend("take the chain out of itself");
-        self.blame(name, spec, &fault, problems)
-    }
-
     fn step(
         &mut self,
         name: &Name,
         spec: &Sourced<Spec>,
         problems: &mut Vec<Problem>,
     ) -> Result<Step, Fault> {
-        if let Some(fault) = self.faults.get(name) {
-            return Err(fault.clone());
-        }
         Step::build(&spec.value)
             .map_err(|text| self.blame(name, spec, &Fault::new(Code::BadValue, text), problems))
     }
 
-    /// Reports a middleware's own fault once; returns it for those that use it.
+    /// Reports a middleware's fault, once; returns it for those that use it.
     fn blame(
         &mut self,
         name: &Name,
@@ -139,10 +127,11 @@ impl<'a> Middlewares<'a> {
         fault: &Fault,
         problems: &mut Vec<Problem>,
     ) -> Fault {
-        let reported = fault.clone().reported();
-        if self.faults.insert(name.clone(), reported.clone()).is_none() {
+        if !fault.is_reported {
             problems.push(fault.problem(format!("middleware {name}"), spec));
         }
+        let reported = fault.clone().reported();
+        self.faults.insert(name.clone(), reported.clone());
         reported
     }
 
@@ -159,6 +148,13 @@ impl<'a> Middlewares<'a> {
     pub(super) fn fault(&self, name: &Name) -> Option<&Fault> {
         self.faults.get(name)
     }
+}
+
+fn recursion(name: &Name, open: &[&Name]) -> Fault {
+    let path = open.iter().copied().chain([name]).map(|name| format!("middleware:{name}"));
+    let path = path.collect::<Vec<_>>().join("->");
+    let text = format!("could not instantiate middleware {name}: recursion detected in {path}");
+    Fault::new(Code::BadValue, text).mend("take the chain out of itself")
 }
 
 /// Names as written, with their providers.
@@ -218,10 +214,24 @@ mod tests {
         let table = compiled(&context(|_| ()), with(&lines, &["a"]));
 
         let text = "could not instantiate middleware a@file: recursion detected in \
-                    a@file->b@file->a@file";
+                    middleware:a@file->middleware:b@file->middleware:a@file";
         assert_eq!(outcome(&table, "web@file").errors, [text]);
         assert_eq!(table.problems.len(), 1);
         assert_eq!(table.middlewares[&Name::new("a", Provider::File)].status, Status::Disabled);
+    }
+
+    #[test]
+    fn a_chain_that_names_nothing_is_at_fault_itself() {
+        let lines = [("outer.chain.middlewares", "inner"), ("inner.chain.middlewares", "none")];
+        let table = compiled(&context(|_| ()), with(&lines, &["outer"]));
+
+        let text = "middleware \"none@file\" does not exist";
+        assert_eq!(outcome(&table, "web@file").errors, [text]);
+        assert_eq!(table.problems.len(), 1, "{:?}", table.problems);
+        assert_eq!(&*table.problems[0].subject, "middleware inner@file");
+        for name in ["outer", "inner"] {
+            assert_eq!(table.middlewares[&Name::new(name, Provider::File)].errors, [text]);
+        }
     }
 
     #[test]

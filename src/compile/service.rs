@@ -105,8 +105,8 @@ impl<'a> Services<'a> {
     }
 
     fn recursion(&self, name: &Name) -> Fault {
-        let path: Vec<_> = self.open.iter().chain([name]).map(Name::as_str).collect();
-        let path = path.join("->");
+        let path = self.open.iter().chain([name]).map(|name| format!("service:{name}"));
+        let path = path.collect::<Vec<_>>().join("->");
         let text = format!("could not instantiate service {name}: recursion detected in {path}");
         Fault::new(Code::BadValue, text).mend("take the service out of itself")
     }
@@ -178,7 +178,8 @@ impl<'a> Services<'a> {
         source: &Sourced<Service>,
         balancer: &LoadBalancer,
     ) -> Result<Arc<balance::Service>, Fault> {
-        let (key, transport) = self.transport(&balancer.servers_transport, name.provider())?;
+        let transport = self.transport(&balancer.servers_transport, name.provider());
+        let (key, transport) = transport.map_err(|fault| in_traefik_words(fault, balancer))?;
         let is_kept = self
             .previous
             .transports
@@ -260,6 +261,14 @@ impl<'a> Services<'a> {
         self.transports.insert(Arc::clone(&key), Arc::clone(&transport));
         Ok((key, transport))
     }
+}
+
+/// Traefik finds a transport at fault while it builds the first server's proxy.
+fn in_traefik_words(fault: Fault, balancer: &LoadBalancer) -> Fault {
+    let url = balancer.servers.first().map(|server| server.url.as_str()).unwrap_or_default();
+    let text =
+        format!("error building proxy for server URL {url}: getting RoundTripper: {}", fault.text);
+    Fault { plain: Some(fault.text), text, ..fault }
 }
 
 fn settings(cx: &Context, balancer: &LoadBalancer) -> Result<LoadBalancerSettings, Fault> {

@@ -291,9 +291,14 @@ fn routers_that_disagree_on_a_hosts_tls_options_get_the_default_and_a_warning() 
     desired.tls.options.insert(strict, sourced(TlsOptions::default()));
     let table = compiled(&context(|_| ()), desired);
 
-    for name in ["a@file", "b@file", "c@file"] {
-        assert_eq!(outcome(&table, name).status, Status::Warning, "{name}");
-    }
+    let statuses = ["a@file", "b@file", "c@file"].map(|name| outcome(&table, name).status);
+    assert_eq!(statuses, [Status::Warning, Status::Enabled, Status::Warning]);
+    assert_eq!(
+        outcome(&table, "a@file").errors,
+        ["router's TLSOptions configuration is conflicting with other routers on the same \
+          entrypoint and host, default TLS options will be used instead"]
+    );
+    assert_eq!(table.problems.len(), 2);
     assert_eq!(
         outcome(&table, "c@file").errors,
         ["no domain found in rule HostRegexp(`h`), the TLS option strict@file cannot be applied"]

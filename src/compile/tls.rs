@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::report::origin;
 use super::{Context, Problems};
 use crate::model::{Desired, Name};
+use crate::problem::{Code, Origin, Problem};
 use crate::table::{Outcome, Status, Table};
 use crate::tls::Index;
 
@@ -32,8 +34,16 @@ fn requests(claims: &[Claim], entry_points: usize) -> Vec<HashMap<Box<str>, Arc<
     requests
 }
 
-/// Warns the routers whose wishes for a host differ.
-pub(super) fn settle(claims: &[Claim], routers: &mut BTreeMap<Name, Outcome>) {
+/// Warns the routers that do not get the options they want for a host, since others want
+/// other ones.
+pub(super) fn settle(
+    claims: &[Claim],
+    desired: &Desired,
+    routers: &mut BTreeMap<Name, Outcome>,
+    problems: &mut Vec<Problem>,
+) {
+    const TEXT: &str = "router's TLSOptions configuration is conflicting with other routers on \
+                        the same entrypoint and host, default TLS options will be used instead";
     let mut by_host: HashMap<_, Vec<&Claim>> = HashMap::new();
     for claim in claims {
         by_host.entry((claim.entry_point, &claim.host)).or_default().push(claim);
@@ -43,17 +53,25 @@ pub(super) fn settle(claims: &[Claim], routers: &mut BTreeMap<Name, Outcome>) {
         if claims.iter().all(|claim| Some(&claim.options) == first) {
             continue;
         }
-        let text = format!(
-            "found different TLS options for routers on the same host {host}, so using the \
-             default TLS options instead"
-        );
-        for claim in claims {
-            if let Some(outcome) = routers.get_mut(&claim.router)
-                && !outcome.errors.contains(&text)
-            {
-                outcome.errors.push(text.clone());
-                outcome.status = Status::Warning;
+        for claim in claims.iter().filter(|claim| &*claim.options != "default") {
+            let Some(outcome) = routers.get_mut(&claim.router) else { continue };
+            if outcome.errors.iter().any(|error| error == TEXT) {
+                continue;
             }
+            outcome.errors.push(TEXT.to_owned());
+            outcome.status = Status::Warning;
+            let others = claims.iter().filter(|other| other.options != claim.options);
+            let others: Vec<_> = others.map(|other| other.router.as_str()).collect();
+            let text = format!(
+                "other TLS options for host {host} than router {}: both get the default ones",
+                others.join(", ")
+            );
+            let origin = desired.routers.get(&claim.router).map_or(Origin::Internal, |r| origin(r));
+            problems.push(
+                Problem::warning(Code::Conflict, origin, text)
+                    .about(format!("router {}", claim.router))
+                    .mend("give all routers of one host the same `tls.options`"),
+            );
         }
     }
 }
