@@ -1,7 +1,16 @@
 //! What is fuzzed: seeds, words of the grammar, and what must hold of every answer.
 
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use wharf::message::{Connection, EntryPoint, forwarded, hop, host, path};
+use wharf::model::Router;
+use wharf::problem::{ContainerRef, Origin};
 use wharf::rule::{self, constraint};
 use wharf::settings::GoDuration;
+use wharf::tree::{self, Node};
 
 /// One parser.
 pub(crate) struct Target {
@@ -55,7 +64,145 @@ pub(crate) const TARGETS: &[Target] = &[
             }
         },
     },
+    Target {
+        name: "label",
+        seeds: &[
+            "traefik.http.routers.web.rule=Host(`a`)\ntraefik.http.routers.web.tls.domains[0].main=a",
+            "wharf.http.services.a.loadbalancer.server.port=80",
+            "traefik.http.routers.web.tls=true\ntraefik.http.routers.web.priority=7",
+        ],
+        words: &[
+            "traefik.", "[0]", "[", "]", "[1023]", "..", "\n", "=", "Web", "tls", "true", "sans",
+        ],
+        check: check_labels,
+    },
+    Target {
+        name: "yaml",
+        seeds: &[
+            "http:\n  routers:\n    a: {rule: 'Host(`a`)', service: b, entryPoints: [web]}\n",
+            "entryPoints:\n  web:\n    address: ':80'\n",
+            "a: &x [1, 2]\nb: *x\n",
+        ],
+        words: &[": ", "\n  ", "- ", "{", "}", "&a ", "*a", "<<: ", "'", "|\n", "? ", "!!int "],
+        check: |input| {
+            let _ = tree::file::yaml(Path::new("fuzz.yml"), &text(input));
+        },
+    },
+    Target {
+        name: "toml",
+        seeds: &[
+            "[http.routers.a]\nrule = \"Host(`a`)\"\nentryPoints = [\"web\"]\n[[tls.certificates]]\n",
+        ],
+        words: &["[", "]]", "=", "\"\"\"", "\n", ".", "{", "}", "1979-05-27"],
+        check: |input| {
+            let _ = tree::file::toml(Path::new("fuzz.toml"), &text(input));
+        },
+    },
+    Target {
+        name: "path",
+        seeds: &["/a/../b%2fc/./d//e", "/caf%c3%a9/%41%2e%2e/x", "/a?b=1;c=2"],
+        words: &["/", "..", ".", "%2e", "%2F", "%", "%zz", "//", ";", "\\", "%00"],
+        check: check_path,
+    },
+    Target {
+        name: "host",
+        seeds: &["Example.TEST:8080", "[::1]:80", "a.test."],
+        words: &[":", ".", "[", "]", "@", "%", "8080"],
+        check: |input| {
+            let routed = host::for_routing(&text(input));
+            if host::is_valid(input) {
+                assert!(!routed.contains(|c: char| c.is_ascii_uppercase()), "{routed}");
+                assert!(host::is_valid(routed.as_bytes()) || routed.contains(':'), "{routed}");
+            }
+        },
+    },
+    Target {
+        name: "forwarded headers",
+        seeds: &[
+            "x-forwarded-for: 1.2.3.4, ::1\nx_forwarded_proto: https\nhost: a.test:80",
+            "connection: upgrade, x-real-ip, close\nupgrade: websocket\nte: trailers, gzip",
+        ],
+        words: &["x-forwarded-", "X.Real.Ip", "_", ": ", "\n", "connection", "close, ", "host"],
+        check: check_forwarded,
+    },
 ];
+
+fn entry_point() -> EntryPoint {
+    EntryPoint {
+        name: "web".into(),
+        index: 0,
+        port: 80,
+        trusted: Some(Box::default()),
+        keep_forwarded_for: false,
+        connection_fields: Box::default(),
+        sanitize_path: true,
+        encode_query_semicolons: false,
+        refused_escapes: Box::default(),
+        is_admin: false,
+    }
+}
+
+fn check_labels(input: &[u8]) {
+    let container = ContainerRef { name: "a".into(), id: "0123".into() };
+    let mut root = Node::new(Origin::Container(container.clone()));
+    for line in text(input).lines() {
+        let (key, value) = line.split_once('=').unwrap_or((line, ""));
+        let _ = tree::label(&mut root, &container, key, value);
+    }
+    let mut problems = Vec::new();
+    if let Some(router) = root.get("http.routers.web") {
+        let router: Option<Router> = tree::decode(router, &mut problems);
+        assert!(router.is_some() || !problems.is_empty(), "what is left out has a reason");
+    }
+    let everything: Option<Router> = tree::decode(&root, &mut problems);
+    assert!(everything.is_some() || !problems.is_empty());
+}
+
+fn check_path(input: &[u8]) {
+    let text = text(input);
+    let entry_point = entry_point();
+    if let Ok(once) = path::normalise(&text, &entry_point) {
+        let twice = path::normalise(&once, &entry_point);
+        assert_eq!(twice.as_deref(), Ok(&*once), "normalising again changes nothing");
+        assert!(!once.split('/').any(|segment| segment == ".." || segment == "."), "{once}");
+        let _ = path::routing(&once);
+    }
+    let _ = path::query(&text, &entry_point);
+}
+
+fn check_forwarded(input: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in input.split(|byte| *byte == b'\n') {
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        let name = parts.next().and_then(|name| HeaderName::from_bytes(name).ok());
+        let value = parts.next().and_then(|value| HeaderValue::from_bytes(value.trim_ascii()).ok());
+        if let (Some(name), Some(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    let entry_point = Arc::new(entry_point());
+    let connection = Connection {
+        entry_point: Arc::clone(&entry_point),
+        peer: ([192, 0, 2, 1], 4711).into(),
+        local: ([192, 0, 2, 2], 80).into(),
+        peer_value: HeaderValue::from_static("192.0.2.1"),
+        tls: None,
+        trusted: false,
+        worker: 0,
+        requests: Cell::new(1),
+    };
+    hop::arrive(&entry_point, &mut headers);
+    assert!(!forwarded::arrive(&connection, &mut headers), "plain and untrusted is not secure");
+    assert_eq!(headers.get("x-real-ip"), Some(&connection.peer_value));
+    assert!(!headers.contains_key("x-forwarded-for"), "an untrusted chain is dropped");
+    for name in headers.keys().filter(|name| forwarded::is_managed(name)) {
+        assert!(!name.as_str().contains(['_', '.']), "{name} is an alias of a managed field");
+    }
+    hop::strip_request(&mut headers);
+    for name in ["keep-alive", "proxy-connection", "transfer-encoding"] {
+        assert!(!headers.contains_key(name), "{name} belongs to one hop");
+    }
+}
 
 fn text(input: &[u8]) -> String {
     String::from_utf8_lossy(input).into_owned()
