@@ -1,9 +1,33 @@
 //! Accept, TLS, protocol choice, connection life. Must never know middlewares.
 
+mod accept;
+mod body;
+mod client;
+mod connection;
 mod entry;
+mod executor;
+mod guard;
+mod handshake;
+mod life;
+mod limit;
+mod proxy_protocol;
+mod record;
+mod serve;
+mod socket;
+mod stream;
+mod sweep;
+mod worker;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use self::socket::Sharing;
+use self::worker::{Shared, Stage};
 
 use crate::message::EntryPoint;
 use crate::observe::{AccessLog, Metrics};
@@ -11,6 +35,13 @@ use crate::settings::Settings;
 use crate::table::Published;
 
 pub use entry::entry_points;
+
+/// How long a WebSocket may take to answer a goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// How long threads may take to let go of what was cut.
+const LAST: Duration = Duration::from_secs(5);
+/// Between two looks at how many connections are left.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What the workers need.
 pub struct WorkersConfig {
@@ -71,15 +102,60 @@ pub enum StartError {
 }
 
 /// The running worker threads.
-#[derive(Debug)]
 pub struct Workers {
     addresses: Vec<SocketAddr>,
+    entries: Arc<[Shared]>,
+    stages: watch::Sender<Box<[Stage]>>,
+    done: mpsc::Receiver<()>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Workers {
     /// Opens all sockets, then starts the threads. Nothing listens when one fails.
-    pub fn start(_config: WorkersConfig) -> Result<Self, StartError> {
-        Ok(Self { addresses: Vec::new() })
+    pub fn start(config: WorkersConfig) -> Result<Self, StartError> {
+        let workers = config.workers.max(1);
+        let entries = config
+            .entry_points
+            .iter()
+            .map(|entry_point| shared(&config, entry_point))
+            .collect::<Result<Arc<[Shared]>, _>>()?;
+        let mut rows: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for shared in &*entries {
+            let name = &shared.entry_point.name;
+            let address = entry::address(name, &shared.settings.address)?;
+            let sharing = if shared.settings.reuse_port { Sharing::Yes } else { Sharing::No };
+            let opened = socket::open(name, address, workers, sharing)?;
+            let bound = opened.first().and_then(|listener| listener.local_addr().ok());
+            addresses.push(bound.unwrap_or(address));
+            for (row, listener) in rows.iter_mut().zip(opened) {
+                row.push(listener);
+            }
+        }
+        let (stages, follower) = watch::channel(vec![Stage::Open; entries.len()].into());
+        let (sender, done) = mpsc::channel(1);
+        let total = Arc::new(AtomicUsize::new(0));
+        let mut this = Self { addresses, entries, stages, done, threads: Vec::new() };
+        for (index, listeners) in rows.into_iter().enumerate() {
+            let setup = worker::Setup {
+                index,
+                entries: Arc::clone(&this.entries),
+                listeners,
+                published: Arc::clone(&config.published),
+                metrics: Arc::clone(&config.metrics),
+                access_log: config.access_log.clone(),
+                total: Arc::clone(&total),
+                max_connections: limit::connections(&config.settings),
+                stages: follower.clone(),
+                done: sender.clone(),
+            };
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || worker::run(setup))
+                .map_err(StartError::Thread)?;
+            this.threads.push(thread);
+        }
+        Ok(this)
     }
 
     /// The bound address of each entry point, by index.
@@ -91,8 +167,77 @@ impl Workers {
     /// `requestAcceptGraceTimeout`, closes the listener, finishes what is in flight within
     /// `graceTimeOut`, says goodbye to WebSockets, cuts the rest. Returns when all threads
     /// have ended.
-    pub async fn drain(&mut self) {}
+    pub async fn drain(&mut self) {
+        let ends = (0..self.entries.len()).map(|index| self.drain_one(index));
+        futures_util::future::join_all(ends).await;
+        self.stop().await;
+    }
 
     /// Cuts everything at once and waits for the threads.
-    pub async fn stop(&mut self) {}
+    pub async fn stop(&mut self) {
+        for index in 0..self.entries.len() {
+            self.advance(index, Stage::Cut);
+        }
+        // Nothing is ever sent: the channel closes when the last thread lets go of it.
+        let _ = tokio::time::timeout(LAST, self.done.recv()).await;
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so itself.
+            let _ = thread.join();
+        }
+    }
+
+    async fn drain_one(&self, index: usize) {
+        let Some(shared) = self.entries.get(index) else { return };
+        let life_cycle = &shared.settings.transport.life_cycle;
+        let name = &*shared.entry_point.name;
+        if let Some(grace) = life_cycle.request_accept_grace_timeout.positive() {
+            tracing::info!(entry_point = name, "waiting {grace:?} for incoming requests to cease");
+            tokio::time::sleep(grace).await;
+        }
+        self.advance(index, Stage::Draining);
+        empty(shared, life_cycle.grace_time_out.or_zero()).await;
+        self.advance(index, Stage::Goodbye);
+        empty(shared, GOODBYE).await;
+        self.advance(index, Stage::Cut);
+    }
+
+    fn advance(&self, index: usize, stage: Stage) {
+        self.stages.send_if_modified(|stages| {
+            let Some(place) = stages.get_mut(index).filter(|place| **place < stage) else {
+                return false;
+            };
+            *place = stage;
+            true
+        });
+    }
+}
+
+/// Waits for an entry point's last connection to end, for so long at most.
+async fn empty(shared: &Shared, limit: Duration) {
+    let emptied = async {
+        // A new connection may be on its way from the kernel: look twice.
+        let mut looks = 0;
+        while looks < 2 {
+            tokio::time::sleep(LOOK).await;
+            looks = if shared.open.load(Ordering::Relaxed) == 0 { looks + 1 } else { 0 };
+        }
+    };
+    let _ = tokio::time::timeout(limit, emptied).await;
+}
+
+fn shared(config: &WorkersConfig, entry_point: &Arc<EntryPoint>) -> Result<Shared, StartError> {
+    let name = &entry_point.name;
+    let settings = config.settings.entry_points.get(&**name).cloned().unwrap_or_default();
+    let proxy = match &settings.proxy_protocol {
+        None => Some(Box::default()),
+        Some(proxy) if proxy.insecure => None,
+        Some(proxy) => Some(entry::nets(name, "proxyProtocol.trustedIPs", &proxy.trusted_ips)?),
+    };
+    Ok(Shared {
+        entry_point: Arc::clone(entry_point),
+        settings,
+        proxy,
+        open: Arc::new(AtomicUsize::new(0)),
+        gauge: config.metrics.open_connections(name),
+    })
 }

@@ -27,6 +27,11 @@ pub struct Choice {
     pub options: Arc<str>,
 }
 
+/// A certificate's subject as Go prints it.
+pub fn subject(_der: &[u8]) -> Option<Box<str>> {
+    None
+}
+
 impl Index {
     /// Compiles the `tls` section. `hosts` is by `message::EntryPoint::index`.
     /// Configurations whose content is as in `previous` are kept, with their sessions.

@@ -1,0 +1,165 @@
+//! Bodies as they pass the edge: the client's, watched for stalls, and ours to the client,
+//! with the record that ends with it.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderName;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use super::life::Life;
+use super::record::Record;
+use crate::message::{Body, BodyError, forwarded};
+
+/// Trailers that no client may send (RFC 9110 section 6.5.1).
+const REFUSED_TRAILERS: [HeaderName; 5] =
+    [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, AUTHORIZATION, COOKIE];
+
+/// A client's body.
+pub(super) struct Inbound {
+    incoming: Incoming,
+    bytes: Rc<Cell<u64>>,
+    stall: Stall,
+}
+
+/// Who notices that a client sends nothing.
+pub(super) enum Stall {
+    /// The worker's sweep.
+    Sweep(Rc<Life>),
+    /// The body itself: HTTP/2 connections have many.
+    Timer(Option<Duration>, Option<Pin<Box<Sleep>>>),
+}
+
+impl Inbound {
+    pub(super) fn new(incoming: Incoming, bytes: Rc<Cell<u64>>, stall: Stall) -> Self {
+        Self { incoming, bytes, stall }
+    }
+}
+
+impl Stall {
+    /// A read found nothing. Ready when that has lasted too long.
+    fn poll_waits(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Sweep(life) => {
+                life.body_waits(true);
+                Poll::Pending
+            }
+            Self::Timer(None, _) => Poll::Pending,
+            Self::Timer(Some(limit), sleep) => {
+                let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(*limit)));
+                sleep.as_mut().poll(cx)
+            }
+        }
+    }
+
+    fn ends(&mut self) {
+        match self {
+            Self::Sweep(life) => life.body_waits(false),
+            Self::Timer(_, sleep) => *sleep = None,
+        }
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        self.stall.ends();
+    }
+}
+
+impl http_body::Body for Inbound {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+            return this
+                .stall
+                .poll_waits(cx)
+                .map(|()| Some(Err(BodyError::Limit("no byte from the client for too long"))));
+        };
+        this.stall.ends();
+        Poll::Ready(frame.map(|frame| {
+            let mut frame = frame?;
+            if let Some(data) = frame.data_ref() {
+                let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                this.bytes.set(this.bytes.get().saturating_add(len));
+            } else if let Some(trailers) = frame.trailers_mut() {
+                let refused = |name: &&HeaderName| {
+                    REFUSED_TRAILERS.contains(name) || forwarded::is_managed(name)
+                };
+                let refused: Vec<_> = trailers.keys().filter(refused).cloned().collect();
+                for name in refused {
+                    trailers.remove(name);
+                }
+            }
+            Ok(frame)
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// A response's body on its way to the client.
+pub(super) struct Outbound {
+    body: Body,
+    record: Option<Box<Record>>,
+}
+
+impl Outbound {
+    pub(super) fn new(body: Body, record: Box<Record>) -> Self {
+        Self { body, record: Some(record) }
+    }
+
+    /// Of a 101: its record goes on with the tunnel.
+    pub(super) fn silent() -> Self {
+        Self { body: Body::empty(), record: None }
+    }
+}
+
+impl http_body::Body for Outbound {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        if let (Poll::Ready(Some(Ok(frame))), Some(record)) = (&frame, &mut this.record) {
+            if let Some(data) = frame.data_ref() {
+                let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                record.response_bytes = record.response_bytes.saturating_add(len);
+            } else if let Some(trailers) = frame.trailers_ref() {
+                record.saw_grpc_status(trailers);
+            }
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

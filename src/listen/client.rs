@@ -1,0 +1,65 @@
+//! What the request path needs to know of its worker, its entry point and its connection.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use ipnet::IpNet;
+
+use super::executor::Executor;
+use super::guard::Hints;
+use super::life::{Life, Limits};
+use super::sweep::{Counts, Registry};
+use crate::message::{Connection, EntryPoint, Informational};
+use crate::observe::{AccessLog, Metrics, Requests};
+use crate::table::Published;
+
+/// One worker thread.
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) published: Arc<Published>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) access_log: Option<Arc<AccessLog>>,
+    pub(super) registry: Rc<Registry>,
+    pub(super) max_connections: usize,
+}
+
+/// One entry point on one worker.
+pub(super) struct Entry {
+    pub(super) worker: Rc<Worker>,
+    pub(super) entry_point: Arc<EntryPoint>,
+    pub(super) requests: Requests,
+    pub(super) counts: Rc<Counts>,
+    pub(super) limits: Rc<Limits>,
+    pub(super) head_limit: usize,
+    /// For heads of up to a hundred fields, and for others.
+    pub(super) http1: (http1::Builder, http1::Builder),
+    pub(super) http2: http2::Builder<Executor>,
+    /// Requests per connection.
+    pub(super) max_requests: Option<u64>,
+    /// Life of a connection.
+    pub(super) max_time: Option<Duration>,
+    /// Who may send a PROXY header; empty: nobody; `None`: anyone.
+    pub(super) proxy: Option<Box<[IpNet]>>,
+}
+
+/// One client connection.
+pub(super) struct Client {
+    pub(super) entry: Rc<Entry>,
+    pub(super) connection: Rc<Connection>,
+    pub(super) life: Rc<Life>,
+    pub(super) tls_requests: Option<Arc<AtomicU64>>,
+    pub(super) hints: Arc<Hints>,
+    pub(super) informational: Informational,
+}
+
+impl Client {
+    /// Whether the answer to the present request is the last on this connection.
+    pub(super) fn is_used_up(&self) -> bool {
+        let requests = self.connection.requests.get();
+        self.entry.max_requests.is_some_and(|max| requests >= max)
+            || self.entry.max_time.is_some_and(|max| self.life.accepted.elapsed() >= max)
+    }
+}

@@ -1,0 +1,87 @@
+//! TLS on an accepted socket: options by server name, then the handshake.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::server::Acceptor;
+use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::message::TlsInfo;
+use crate::table::Published;
+use crate::tls::subject;
+
+/// From the first byte to the end of the handshake.
+const LIMIT: Duration = Duration::from_secs(10);
+/// A fatal alert 112, `unrecognized_name`.
+const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
+
+/// What a handshake gave.
+pub(super) struct Secured {
+    pub(super) stream: TlsStream<TcpStream>,
+    pub(super) info: TlsInfo,
+    pub(super) is_http2: bool,
+}
+
+/// Shakes hands, or says with an alert why not.
+pub(super) async fn accept(
+    stream: TcpStream,
+    published: &Published,
+    entry_point: usize,
+) -> io::Result<Secured> {
+    let shaken = shake(stream, published, entry_point);
+    tokio::time::timeout(LIMIT, shaken).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+async fn shake(
+    stream: TcpStream,
+    published: &Published,
+    entry_point: usize,
+) -> io::Result<Secured> {
+    let local = stream.local_addr()?.ip().to_canonical();
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let server_name: Option<Box<str>> =
+        start.client_hello().server_name().map(|name| name.to_ascii_lowercase().into());
+    let choice = published.load().tls.choose(entry_point, server_name.as_deref(), local);
+    let Some(choice) = choice else {
+        let mut stream = start.io;
+        stream.write_all(UNRECOGNIZED_NAME).await?;
+        stream.shutdown().await?;
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let stream = start.into_stream(choice.config).await?;
+    let session = stream.get_ref().1;
+    let info = info(session, server_name, choice.options);
+    let is_http2 = session.alpn_protocol() == Some(b"h2");
+    Ok(Secured { stream, info, is_http2 })
+}
+
+fn info(session: &ServerConnection, server_name: Option<Box<str>>, options: Arc<str>) -> TlsInfo {
+    let certificates = session.peer_certificates().unwrap_or_default();
+    let suite = session.negotiated_cipher_suite().map(|suite| suite.suite());
+    TlsInfo {
+        version: match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "1.3",
+            _ => "1.2",
+        },
+        cipher: suite.map_or("", go_name),
+        server_name,
+        options,
+        client_subject: certificates.first().and_then(|leaf| subject(leaf)),
+        client_certificates: certificates.iter().map(|der| Box::from(der.as_ref())).collect(),
+    }
+}
+
+/// A cipher suite by the name that Go has for it.
+fn go_name(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other.as_str().unwrap_or_default(),
+    }
+}

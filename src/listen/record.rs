@@ -1,0 +1,191 @@
+//! What is counted and logged of a request, when its response ends, whole or not.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime};
+
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
+
+use super::client::Client;
+use crate::message::{Exchange, Protocol, Served};
+use crate::model::Provider;
+use crate::observe::{Captured, Line, Sample};
+use crate::route::Route;
+
+/// The client went away before an answer.
+const CLIENT_GONE: u16 = 499;
+
+/// One request, from its head to the end of its response.
+pub(super) struct Record {
+    pub(super) client: Rc<Client>,
+    pub(super) exchange: Exchange,
+    pub(super) route: Option<Arc<Route>>,
+    /// Bytes of the client's body so far.
+    pub(super) request_bytes: Rc<Cell<u64>>,
+    pub(super) response_bytes: u64,
+    pub(super) grpc_status: Option<u16>,
+    method: Method,
+    version: Version,
+    status: u16,
+    /// Kept for the access log only.
+    uri: Uri,
+    host: Option<HeaderValue>,
+    request_headers: Captured,
+    response_headers: Captured,
+    /// For `headerLabels`.
+    labels: Option<HeaderMap>,
+}
+
+impl Record {
+    pub(super) fn new<B>(client: Rc<Client>, request: &Request<B>) -> Box<Self> {
+        let connection = &client.connection;
+        connection.requests.set(connection.requests.get() + 1);
+        if let Some(count) = &client.tls_requests {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let logs = client.entry.worker.access_log.is_some();
+        let exchange = Exchange {
+            connection: Rc::clone(connection),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            protocol: Protocol::of(request.headers()),
+            secure: connection.tls.is_some(),
+            host: Box::default(),
+            suppress_forwarded_for: false,
+            upgrade: None,
+            tunnel: None,
+            informational: (request.version() == Version::HTTP_11)
+                .then(|| client.informational.clone()),
+            user: None,
+            served: Served::default(),
+        };
+        Box::new(Self {
+            exchange,
+            route: None,
+            request_bytes: Rc::default(),
+            response_bytes: 0,
+            grpc_status: None,
+            method: request.method().clone(),
+            version: request.version(),
+            status: CLIENT_GONE,
+            uri: if logs { request.uri().clone() } else { Uri::default() },
+            host: None,
+            request_headers: Captured::default(),
+            response_headers: Captured::default(),
+            labels: None,
+            client,
+        })
+    }
+
+    /// Keeps what the log and the metrics want of the request's fields, after the entry
+    /// point's rewriting.
+    pub(super) fn saw_request(&mut self, headers: &HeaderMap) {
+        let worker = &self.client.entry.worker;
+        if let Some(log) = &worker.access_log {
+            self.host = headers.get(HOST).cloned();
+            self.request_headers = log.capture(headers);
+        }
+        if worker.metrics.needs_headers() {
+            self.labels = Some(headers.clone());
+        }
+    }
+
+    /// The same of the response.
+    pub(super) fn saw_response(&mut self, status: StatusCode, headers: &HeaderMap) {
+        self.status = status.as_u16();
+        self.saw_grpc_status(headers);
+        if let Some(log) = &self.client.entry.worker.access_log {
+            self.response_headers = log.capture(headers);
+        }
+    }
+
+    /// gRPC says how it went in a trailer, or in the head when nothing else is sent.
+    pub(super) fn saw_grpc_status(&mut self, fields: &HeaderMap) {
+        if matches!(self.exchange.protocol, Protocol::Grpc | Protocol::GrpcWeb) {
+            let status = fields.get("grpc-status").and_then(|value| value.to_str().ok());
+            if let Some(status) = status.and_then(|text| text.parse().ok()) {
+                self.grpc_status = Some(status);
+            }
+        }
+    }
+
+    fn is_internal(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| {
+            route.name.provider() == Provider::Internal || route.service.name.ends_with("@internal")
+        })
+    }
+
+    fn count(&self, duration: std::time::Duration) {
+        let worker = &self.client.entry.worker;
+        let code = match self.exchange.protocol {
+            Protocol::WebSocket if self.status == 101 => 0,
+            Protocol::Grpc | Protocol::GrpcWeb => self.grpc_status.unwrap_or(self.status),
+            Protocol::WebSocket | Protocol::Http | Protocol::Sse => self.status,
+        };
+        let sample = Sample {
+            code,
+            method: &self.method,
+            protocol: self.exchange.protocol,
+            duration,
+            request_bytes: self.request_bytes.get(),
+            response_bytes: self.response_bytes,
+            headers: self.labels.as_ref(),
+        };
+        if !self.is_internal() || worker.metrics.counts_internals() {
+            self.client.entry.requests.record(worker.index, &sample);
+        }
+        if let Some(route) = &self.route {
+            route.metrics.record(worker.index, &sample);
+        }
+    }
+
+    fn log(&self, duration: std::time::Duration) {
+        let Some(log) = &self.client.entry.worker.access_log else { return };
+        let wanted = match &self.route {
+            Some(route) => route.access_log && (!self.is_internal() || log.logs_internals()),
+            None => true,
+        };
+        if !wanted {
+            return;
+        }
+        log.log(&Line {
+            exchange: &self.exchange,
+            method: self.method.as_str(),
+            target: self.uri.path_and_query().map_or("", |target| target.as_str()),
+            version: self.version,
+            host: self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default(),
+            router: self.route.as_ref().map(|route| route.name.as_str()),
+            service: self.route.as_ref().map(|route| &*route.service.name),
+            status: self.status,
+            request_bytes: self.request_bytes.get(),
+            response_bytes: self.response_bytes,
+            duration,
+            request_headers: &self.request_headers,
+            origin_headers: &self.response_headers,
+            response_headers: &self.response_headers,
+        });
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let life = &self.client.life;
+        if self.status == CLIENT_GONE
+            && let Some(status) = life.cut_status.get()
+        {
+            self.status = status;
+        }
+        if self.status == 101 {
+            let (sent, received) = life.tunnel_bytes.get();
+            self.response_bytes = sent;
+            self.request_bytes.set(received);
+        }
+        let duration = self.exchange.started.elapsed();
+        self.count(duration);
+        self.log(duration);
+        life.finish();
+    }
+}

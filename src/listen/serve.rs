@@ -1,0 +1,271 @@
+//! A request's way: what it says is brought to one form, its route is found, its
+//! middlewares and service answer, and the answer is finished.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{
+    CONNECTION, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderName, X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::body::{Inbound, Outbound, Stall};
+use super::client::Client;
+use super::life::{Phase, Verdict};
+use super::record::Record;
+use crate::message::{Body, forwarded, hop, host, path, plain};
+use crate::route::{Route, View};
+use crate::table::Table;
+
+/// Most fields of an HTTP/2 request (`security.md` T1).
+const FIELD_LIMIT: usize = 512;
+const DEFAULT_OPTIONS: &str = "default";
+
+/// Answers one request of a connection.
+pub(super) async fn handle(
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<Outbound>, Infallible> {
+    let is_http2 = request.version() == Version::HTTP_2;
+    if is_http2 {
+        client.life.deliver(1);
+    } else {
+        client.life.answering.set(false);
+    }
+    let mut record = Record::new(Rc::clone(&client), &request);
+    let upgrades = !is_http2 && hop::is_upgrade(request.headers());
+    let mut response = match answer(&mut record, request).await {
+        Ok(response) | Err(response) => response,
+    };
+    if client.life.broken.get() && !is_http2 {
+        response = closing(StatusCode::BAD_REQUEST, "400 Bad Request");
+    }
+    record.saw_response(response.status(), response.headers());
+    if client.is_used_up() {
+        if is_http2 {
+            client.life.draining.set(true);
+            client.life.wake();
+        } else {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    if upgrades && response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(tunnel(&client, record, response));
+    }
+    if upgrades {
+        client.life.verdict.set(Verdict::Refused);
+    }
+    Ok(response.map(|body| Outbound::new(body, record)))
+}
+
+/// The connection is handed over; its record ends with it.
+fn tunnel(
+    client: &Rc<Client>,
+    record: Box<Record>,
+    response: Response<Body>,
+) -> Response<Outbound> {
+    let life = &client.life;
+    life.verdict.set(Verdict::Agreed);
+    life.enter(Phase::Tunnel);
+    life.websocket.set(hop::is_websocket(response.headers()));
+    *life.tunnel.borrow_mut() = Some(record);
+    response.map(|_| Outbound::silent())
+}
+
+/// The whole way. An answer of the proxy's own comes as the error, so that `?` can end
+/// the way early.
+async fn answer(
+    record: &mut Record,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Response<Body>> {
+    let (mut parts, incoming) = request.into_parts();
+    let route = arrive(record, &mut parts)?;
+    let body = inbound(record, parts.version, incoming);
+    let mut request = Request::from_parts(parts, body);
+    if hop::is_upgrade(request.headers()) && request.version() == Version::HTTP_11 {
+        record.exchange.upgrade = Some(hyper::upgrade::on(&mut request));
+    }
+    record.route = Some(Arc::clone(&route));
+    Ok(route.chain.run(&mut record.exchange, request, &route.service).await)
+}
+
+fn inbound(record: &Record, version: Version, incoming: Incoming) -> Body {
+    if incoming.is_end_stream() {
+        return Body::empty();
+    }
+    let life = &record.client.life;
+    let stall = if version == Version::HTTP_2 {
+        Stall::Timer(life.limits().stall(), None)
+    } else {
+        Stall::Sweep(Rc::clone(life))
+    };
+    Body::boxed(Inbound::new(incoming, Rc::clone(&record.request_bytes), stall))
+}
+
+/// Brings a request to one form and finds its route.
+fn arrive(record: &mut Record, parts: &mut Parts) -> Result<Arc<Route>, Response<Body>> {
+    let client = Rc::clone(&record.client);
+    let connection = &client.connection;
+    let entry_point = &connection.entry_point;
+    refuse_odd(parts)?;
+    settle_authority(parts)?;
+    hop::arrive(entry_point, &mut parts.headers);
+    record.exchange.secure = forwarded::arrive(connection, &mut parts.headers);
+    record.saw_request(&parts.headers);
+    let authority = parts.headers.get(HOST).and_then(|value| value.to_str().ok());
+    record.exchange.host = host::for_routing(authority.unwrap_or_default());
+
+    let table = client.entry.worker.published.load();
+    check_options(&table, record)?;
+    if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
+        return Err(plain(StatusCode::OK, ""));
+    }
+    settle_path(parts, record)?;
+    let routing = path::routing(parts.uri.path());
+    let view = View {
+        host: &record.exchange.host,
+        path: &routing,
+        query: parts.uri.query().unwrap_or_default(),
+        method: &parts.method,
+        headers: &parts.headers,
+        peer: peer(connection.peer.ip()),
+        tls: connection.tls.is_some(),
+    };
+    let route = table
+        .entry_points
+        .get(entry_point.index)
+        .and_then(|routers| routers.find(&view, &mut ()))
+        .ok_or_else(not_found)?;
+    if path::is_refused(parts.uri.path(), entry_point) {
+        return Err(plain(StatusCode::BAD_REQUEST, ""));
+    }
+    Ok(Arc::clone(route))
+}
+
+fn peer(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+/// What no route can want.
+fn refuse_odd(parts: &Parts) -> Result<(), Response<Body>> {
+    if parts.method == Method::CONNECT {
+        return Err(closing(StatusCode::NOT_IMPLEMENTED, ""));
+    }
+    if parts.headers.len() > FIELD_LIMIT {
+        let text = "431 Request Header Fields Too Large";
+        return Err(closing(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text));
+    }
+    let continues = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if parts.headers.get(EXPECT).is_some_and(|value| !continues(value)) {
+        return Err(closing(StatusCode::EXPECTATION_FAILED, ""));
+    }
+    Ok(())
+}
+
+/// The authority into Host and out of the target: an absolute target and HTTP/2's
+/// `:authority` win (RFC 9112 section 3.2.2).
+fn settle_authority(parts: &mut Parts) -> Result<(), Response<Body>> {
+    let is_http2 = parts.version == Version::HTTP_2;
+    if is_http2 {
+        join_cookies(&mut parts.headers);
+    }
+    let Some(authority) = parts.uri.authority() else { return Ok(()) };
+    if !host::is_valid(authority.as_str().as_bytes()) {
+        return Err(bad_request());
+    }
+    let differs = parts
+        .headers
+        .get(HOST)
+        .is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()));
+    if is_http2 && differs {
+        return Err(bad_request());
+    }
+    let value = HeaderValue::from_str(authority.as_str()).map_err(|_| bad_request())?;
+    parts.headers.insert(HOST, value);
+    let mut uri = std::mem::take(&mut parts.uri).into_parts();
+    uri.scheme = None;
+    uri.authority = None;
+    parts.uri = Uri::from_parts(uri).map_err(|_| bad_request())?;
+    Ok(())
+}
+
+/// HTTP/2 sends cookies in crumbs (RFC 9113 section 8.2.3); servers want one line.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(COOKIE, cookie);
+    }
+}
+
+/// The path in its one form; routed, logged and sent on as such.
+fn settle_path(parts: &mut Parts, record: &Record) -> Result<(), Response<Body>> {
+    let entry_point = &record.client.connection.entry_point;
+    let bad = |_| plain(StatusCode::BAD_REQUEST, "");
+    let settled = path::normalise(parts.uri.path(), entry_point).map_err(bad)?;
+    let query = parts.uri.query().map(|query| path::query(query, entry_point));
+    let is_same = matches!(settled, Cow::Borrowed(_))
+        && query.as_ref().is_none_or(|query| matches!(query, Cow::Borrowed(_)));
+    if is_same {
+        return Ok(());
+    }
+    let mut target = settled.into_owned();
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(&query);
+    }
+    let bad = || plain(StatusCode::BAD_REQUEST, "");
+    let target = PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).map_err(|_| bad())?;
+    let mut uri = std::mem::take(&mut parts.uri).into_parts();
+    uri.path_and_query = Some(target);
+    parts.uri = Uri::from_parts(uri).map_err(|_| bad())?;
+    Ok(())
+}
+
+/// A host whose routers ask for other TLS options than the connection was given must not
+/// be served on it: its client certificates may never have been asked for (T6).
+fn check_options(table: &Table, record: &Record) -> Result<(), Response<Body>> {
+    let Some(tls) = &record.client.connection.tls else { return Ok(()) };
+    let index = record.client.connection.entry_point.index;
+    let wanted = table.tls.options_for(index, &record.exchange.host);
+    if wanted.map_or(DEFAULT_OPTIONS, |options| options) == &*tls.options {
+        return Ok(());
+    }
+    Err(with_text(StatusCode::MISDIRECTED_REQUEST, "Misdirected Request\n"))
+}
+
+fn not_found() -> Response<Body> {
+    with_text(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+fn bad_request() -> Response<Body> {
+    closing(StatusCode::BAD_REQUEST, "400 Bad Request")
+}
+
+/// As Go's `http.Error`.
+fn with_text(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = plain(status, text);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The last answer on an HTTP/1 connection.
+fn closing(status: StatusCode, text: &'static str) -> Response<Body> {
+    const CLOSE: (HeaderName, HeaderValue) = (CONNECTION, HeaderValue::from_static("close"));
+    let mut response = plain(status, text);
+    let (name, value) = CLOSE;
+    response.headers_mut().insert(name, value);
+    response
+}

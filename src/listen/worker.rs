@@ -1,0 +1,175 @@
+//! One worker thread: its runtime, its listeners, its connections.
+
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use hyper::server::conn::{http1, http2};
+use ipnet::IpNet;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::accept;
+use super::client::{Entry, Worker};
+use super::executor::Executor;
+use super::life::Limits;
+use super::sweep::{Counts, Registry};
+use crate::message::EntryPoint;
+use crate::observe::{AccessLog, Gauge, Metrics};
+use crate::settings;
+use crate::table::Published;
+
+/// Bytes per HTTP/2 stream, and per connection, that a client may send unasked.
+const WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
+/// Room for a whole head in hyper's buffer, on top of the head's limit.
+const HEAD_ROOM: usize = 80 * 1024;
+/// Fields of a head, when it has more than hyper takes by itself.
+const MANY_FIELDS: usize = 513;
+
+/// How far the end of an entry point has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// It accepts.
+    Open,
+    /// It does not; what is in flight goes on.
+    Draining,
+    /// WebSockets are told goodbye.
+    Goodbye,
+    /// What is left is cut.
+    Cut,
+}
+
+/// What all workers share of one entry point.
+pub(super) struct Shared {
+    pub(super) entry_point: Arc<EntryPoint>,
+    pub(super) settings: settings::EntryPoint,
+    pub(super) proxy: Option<Box<[IpNet]>>,
+    pub(super) open: Arc<AtomicUsize>,
+    pub(super) gauge: Gauge,
+}
+
+/// What a thread is started with.
+pub(super) struct Setup {
+    pub(super) index: usize,
+    pub(super) entries: Arc<[Shared]>,
+    pub(super) listeners: Vec<TcpListener>,
+    pub(super) published: Arc<Published>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) access_log: Option<Arc<AccessLog>>,
+    pub(super) total: Arc<AtomicUsize>,
+    pub(super) max_connections: usize,
+    pub(super) stages: watch::Receiver<Box<[Stage]>>,
+    /// Closed when the thread is done.
+    pub(super) done: mpsc::Sender<()>,
+}
+
+/// Runs a worker to its end.
+pub(super) fn run(setup: Setup) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default());
+    match runtime {
+        Ok(runtime) => runtime.block_on(work(setup)),
+        Err(error) => tracing::error!(%error, "start a worker's runtime"),
+    }
+}
+
+async fn work(mut setup: Setup) {
+    let registry = Registry::here();
+    let worker = Rc::new(Worker {
+        index: setup.index,
+        published: Arc::clone(&setup.published),
+        metrics: Arc::clone(&setup.metrics),
+        access_log: setup.access_log.clone(),
+        registry: Rc::clone(&registry),
+        max_connections: setup.max_connections,
+    });
+    let mut stops = Vec::new();
+    for (shared, listener) in setup.entries.iter().zip(setup.listeners.drain(..)) {
+        let stop = CancellationToken::new();
+        stops.push(stop.clone());
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => {
+                let entry = Rc::new(entry(&worker, shared, &setup.total));
+                drop(tokio::task::spawn_local(accept::accept(listener, entry, stop)));
+            }
+            Err(error) => tracing::error!(%error, "listen"),
+        }
+    }
+    drop(tokio::task::spawn_local(Rc::clone(&registry).sweep()));
+    follow(&mut setup.stages, &registry, &stops).await;
+    drop(setup.done);
+}
+
+/// Brings the connections along from stage to stage, until all entry points are cut.
+async fn follow(
+    stages: &mut watch::Receiver<Box<[Stage]>>,
+    registry: &Registry,
+    stops: &[CancellationToken],
+) {
+    let mut seen = vec![Stage::Open; stops.len()];
+    while seen.iter().any(|stage| *stage < Stage::Cut) {
+        if stages.changed().await.is_err() {
+            return;
+        }
+        let now = stages.borrow_and_update().clone();
+        for (index, (stage, seen)) in now.iter().zip(&mut seen).enumerate() {
+            if stage == seen {
+                continue;
+            }
+            *seen = *stage;
+            if let Some(stop) = stops.get(index).filter(|_| *stage > Stage::Open) {
+                stop.cancel();
+            }
+            registry.each(index, |life| {
+                life.draining.set(*stage > Stage::Open);
+                life.goodbye.set(*stage == Stage::Goodbye && life.websocket.get());
+                if *stage == Stage::Cut {
+                    life.expired.set(Some(super::life::Expiry::Close));
+                }
+            });
+        }
+    }
+}
+
+fn entry(worker: &Rc<Worker>, shared: &Shared, total: &Arc<AtomicUsize>) -> Entry {
+    let settings = &shared.settings;
+    let head_limit = usize::try_from(settings.http.max_header_bytes)
+        .ok()
+        .filter(|bytes| *bytes > 0)
+        .unwrap_or(1_048_576);
+    let mut http1 = http1::Builder::new();
+    http1
+        .half_close(false)
+        .keep_alive(true)
+        .title_case_headers(true)
+        .header_read_timeout(None)
+        .max_buf_size(head_limit + HEAD_ROOM);
+    let mut many = http1.clone();
+    many.max_headers(MANY_FIELDS);
+    let mut http2 = http2::Builder::new(Executor);
+    http2
+        .max_concurrent_streams(settings.http2.max_concurrent_streams)
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
+        .max_header_list_size(u32::try_from(head_limit).unwrap_or(u32::MAX));
+    let transport = &settings.transport;
+    Entry {
+        worker: Rc::clone(worker),
+        entry_point: Arc::clone(&shared.entry_point),
+        requests: worker.metrics.entry_point(&shared.entry_point.name),
+        counts: Rc::new(Counts {
+            total: Arc::clone(total),
+            entry_point: Arc::clone(&shared.open),
+            gauge: shared.gauge.clone(),
+        }),
+        limits: Rc::new(Limits::new(&transport.responding_timeouts)),
+        head_limit,
+        http1: (http1, many),
+        http2,
+        max_requests: Some(transport.keep_alive_max_requests).filter(|max| *max > 0),
+        max_time: transport.keep_alive_max_time.positive(),
+        proxy: shared.proxy.clone(),
+    }
+}
