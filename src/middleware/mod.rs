@@ -9,6 +9,8 @@ mod client;
 mod compress;
 mod headers;
 mod ip_allow_list;
+#[cfg(test)]
+mod probe;
 mod redirect;
 mod redirect_regex;
 mod redirect_scheme;
@@ -218,6 +220,8 @@ middlewares! {
     Compress = "compress", compress, "compresses answers";
     Headers = "headers", headers, "sets headers, CORS and security headers";
     IpAllowList = "ipAllowList", ip_allow_list, "lets only these addresses pass";
+    #[cfg(test)]
+    Probe = "probe", probe, "does what a test says";
     RedirectRegex = "redirectRegex", redirect_regex, "redirects by a pattern over the URL";
     RedirectScheme = "redirectScheme", redirect_scheme, "redirects to another scheme or port";
     ReplacePath = "replacePath", replace_path, "replaces the path";

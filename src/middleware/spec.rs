@@ -2,6 +2,7 @@
 
 use super::{KINDS, Middleware, Spec};
 use crate::problem::{Code, Problem};
+use crate::tree::suggest::nearest;
 use crate::tree::{self, Node};
 
 /// Kinds that Traefik knows and Wharf has not built.
@@ -60,11 +61,15 @@ fn unknown(key: &str, section: &Node) -> Problem {
             Code::NotBuilt,
             origin,
             format!("the middleware kind `{known}` is Traefik's and not built yet"),
-        );
+        )
+        .mend("take it off, and off the routers that use it");
     }
-    let names = KINDS.iter().map(|(key, _)| *key).collect::<Vec<_>>().join("`, `");
-    Problem::error(Code::UnknownKey, origin, format!("no middleware kind `{key}`"))
-        .mend(format!("the kinds are `{names}`"))
+    let known = KINDS.iter().map(|(key, _)| *key);
+    let problem = Problem::error(Code::UnknownKey, origin, format!("no middleware kind `{key}`"));
+    match nearest(key, known.clone().chain(NOT_BUILT.iter().copied())) {
+        Some(nearest) => problem.mend(format!("did you mean `{nearest}`?")),
+        None => problem.mend(format!("the kinds are `{}`", known.collect::<Vec<_>>().join("`, `"))),
+    }
 }
 
 /// Decodes the section of one kind.
@@ -106,4 +111,149 @@ fn alone<M: Middleware>(kind: &str, node: &Node) -> Problem {
         (format!("{kind} cannot be a standalone element"), "set at least one of its options")
     };
     Problem::error(Code::BadValue, node.origin.clone(), text).mend(mend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::{ContainerRef, Origin, Severity};
+
+    /// What labels of a middleware `m` come to, and the problems as `severity code text`.
+    fn decode(labels: &[(&str, &str)]) -> (Option<Spec>, Vec<String>) {
+        let container = ContainerRef { name: "c".into(), id: "0".into() };
+        let mut root = Node::new(Origin::Internal);
+        for (key, value) in labels {
+            let origin = Origin::Label { container: container.clone(), key: (*key).into() };
+            root.insert(key, value, origin).unwrap();
+        }
+        let mut problems = Vec::new();
+        let spec = Spec::decode(&root, &mut problems);
+        let texts = problems.iter().map(|problem| {
+            let severity = if problem.severity == Severity::Error { "error" } else { "warning" };
+            let mend = problem.mend.as_deref().unwrap_or_default();
+            format!("{severity} {}: {}; {mend}", problem.code.as_str(), problem.text)
+        });
+        (spec, texts.collect())
+    }
+
+    #[test]
+    fn every_kind_decodes_with_its_defaults_and_prints_as_the_api_does() {
+        for (labels, json) in [
+            (
+                &[("stripprefix.prefixes", "/api, /v2/")][..],
+                r#"{"stripPrefix":{"prefixes":["/api","/v2/"]}}"#,
+            ),
+            (&[("compress", "true")], r#"{"compress":{"encodings":["gzip","br","zstd"]}}"#),
+            (
+                &[("compress.minresponsebodybytes", "10"), ("compress.encodings", "br")],
+                r#"{"compress":{"minResponseBodyBytes":10,"encodings":["br"]}}"#,
+            ),
+            (
+                &[("redirectscheme.scheme", "https"), ("redirectScheme.permanent", "T")],
+                r#"{"redirectScheme":{"scheme":"https","permanent":true}}"#,
+            ),
+            (
+                &[
+                    ("ipallowlist.sourcerange", "127.0.0.0/8"),
+                    ("ipallowlist.ipstrategy.excludedips", "1.2.3.4"),
+                    ("ipallowlist.ipstrategy.ipv6subnet", "64"),
+                ],
+                r#"{"ipAllowList":{"sourceRange":["127.0.0.0/8"],"ipStrategy":{"excludedIPs":["1.2.3.4"],"ipv6Subnet":64}}}"#,
+            ),
+            (
+                &[
+                    ("headers.customresponseheaders.X-A", "b"),
+                    ("headers.forcestsheader", "true"),
+                    ("headers.custombrowserxssvalue", "v"),
+                    ("headers.accesscontrolmaxage", "-1"),
+                ],
+                r#"{"headers":{"customResponseHeaders":{"X-A":"b"},"accessControlMaxAge":-1,"forceSTSHeader":true,"customBrowserXSSValue":"v"}}"#,
+            ),
+            (
+                &[("basicauth.users", "joe:$apr1$x$y"), ("basicauth.usersfile", "/f")],
+                r#"{"basicAuth":{"users":["joe:$apr1$x$y"],"usersFile":"/f"}}"#,
+            ),
+            (&[("chain.middlewares", "a,b@file")], r#"{"chain":{"middlewares":["a","b@file"]}}"#),
+        ] {
+            let (spec, problems) = decode(labels);
+
+            assert_eq!(problems, [""; 0], "{json}");
+            assert_eq!(serde_json::to_string(&spec.unwrap()).unwrap(), json);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_told_by_name() {
+        for (labels, problem) in [
+            (
+                &[("ratelimits.average", "1")][..],
+                "error unknown-key: no middleware kind `ratelimits`; did you mean `rateLimit`?",
+            ),
+            (
+                &[("stripprefixes.prefixes", "1")],
+                "error unknown-key: no middleware kind `stripprefixes`; did you mean `stripPrefix`?",
+            ),
+            (
+                &[("forwardauth.address", "http://a")],
+                "error not-built: the middleware kind `forwardAuth` is Traefik's and not built \
+                 yet; take it off, and off the routers that use it",
+            ),
+            (
+                &[("addprefix.prefix", "/a"), ("replacepath.path", "/b")],
+                "error bad-value: one middleware with two kinds, `addprefix` and `replacepath`; \
+                 declare two middlewares and list both on the router",
+            ),
+            (
+                &[("headers", "true")],
+                "error bad-value: headers cannot be a standalone element; set at least one of its \
+                 options",
+            ),
+            (
+                &[("compress", "yes")],
+                "error bad-value: \"yes\" does not switch `compress` on; write `true`, or set its \
+                 options",
+            ),
+        ] {
+            let (spec, problems) = decode(labels);
+
+            assert_eq!(spec, None);
+            assert_eq!(problems, [problem]);
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_or_a_bad_value_leaves_the_middleware_out() {
+        for label in [("stripprefix.prefix", "/a"), ("headers.framedeny", "maybe")] {
+            let (spec, problems) = decode(&[label]);
+
+            assert_eq!(spec, None);
+            assert_eq!(problems.len(), 1, "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn options_without_effect_are_accepted_with_a_warning() {
+        let (spec, problems) = decode(&[
+            ("headers.sslredirect", "true"),
+            ("headers.featurepolicy", "x"),
+            ("headers.customresponseheaders.Bad Name", "x"),
+        ]);
+
+        assert!(spec.is_some());
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems.iter().all(|problem| problem.starts_with("warning notice: ")));
+    }
+
+    #[test]
+    fn every_kind_that_traefik_has_is_built_or_named() {
+        let table = include_str!("../../tests/reference/labels.tsv");
+        let kinds = table.lines().filter_map(|line| {
+            let (_, rest) = line.split_once("traefik.http.middlewares.<middleware>.")?;
+            rest.split(['.', '\t']).next()
+        });
+        for kind in kinds {
+            let mut known = KINDS.iter().map(|(key, _)| *key).chain(NOT_BUILT.iter().copied());
+            assert!(known.any(|known| known.eq_ignore_ascii_case(kind)), "{kind}");
+        }
+    }
 }
