@@ -12,6 +12,8 @@ mod rotation;
 mod settings;
 mod sticky;
 pub mod strategy;
+#[cfg(test)]
+mod tests;
 mod weighted;
 
 use std::sync::Arc;

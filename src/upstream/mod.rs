@@ -6,6 +6,8 @@ pub mod gzip;
 mod pool;
 mod send;
 mod server;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod transport;
 mod upgrade;

@@ -1,0 +1,252 @@
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::observe::Metrics;
+
+/// A source for the checks that counts how often it was touched.
+struct Published {
+    services: Vec<Arc<Service>>,
+    touched: Rc<Cell<usize>>,
+    changes: watch::Sender<u64>,
+}
+
+impl checks::Source for Published {
+    fn services(&self) -> Vec<Arc<Service>> {
+        self.services.clone()
+    }
+    fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+    fn touch(&self) {
+        self.touched.set(self.touched.get() + 1);
+    }
+}
+
+/// Runs the checks for as long as the token is held.
+fn check(service: &Arc<Service>) -> (tokio_util::sync::DropGuard, Rc<Cell<usize>>) {
+    let (token, touched) = (CancellationToken::new(), Rc::new(Cell::new(0)));
+    let source = Published {
+        services: vec![Arc::clone(service)],
+        touched: Rc::clone(&touched),
+        changes: watch::Sender::new(0),
+    };
+    let metrics = Metrics::new(&crate::settings::Metrics::default(), 1);
+    tokio::task::spawn_local(checks::run(source, metrics, token.clone()));
+    (token.drop_guard(), touched)
+}
+
+fn every(millis: u64) -> HealthCheckSettings {
+    HealthCheckSettings {
+        grpc: false,
+        scheme: String::new(),
+        port: 0,
+        path: "/health".to_owned(),
+        method: String::new(),
+        status: 0,
+        hostname: "check.example".to_owned(),
+        headers: vec![("X-Check".to_owned(), "1".to_owned())],
+        follow_redirects: true,
+        interval: Duration::from_millis(millis),
+        unhealthy_interval: Duration::ZERO,
+        timeout: Duration::from_millis(500),
+    }
+}
+
+#[test]
+fn a_server_that_fails_its_check_is_left_out_until_it_passes() {
+    on_worker(async {
+        let is_well = Rc::new(Cell::new(true));
+        let well = Rc::clone(&is_well);
+        let fake = Fake::new(move |_, _| {
+            Act::Say(if well.get() { ok("a") } else { ok("a").replace("200 OK", "500 Oh") })
+        })
+        .await;
+        let service = service(LoadBalancerSettings {
+            health_check: Some(every(10)),
+            ..settings(vec![server(&fake.url)])
+        });
+        let replica = Arc::clone(&service.replicas()[0]);
+        assert_eq!(replica.state(), ReplicaState::Ready);
+        let (_checks, touched) = check(&service);
+
+        eventually("a probe", || fake.seen() > 0).await;
+        let probe = fake.requests.borrow()[0].clone();
+        assert!(probe.starts_with("GET /health HTTP/1.1\r\n"), "{probe}");
+        assert!(probe.contains("Host: check.example\r\n") && probe.contains("X-Check: 1\r\n"));
+        is_well.set(false);
+        eventually("down", || replica.state() == ReplicaState::Unhealthy).await;
+        assert!(!replica.is_up());
+        assert_eq!(&*replica.reason(), "health check: GET /health answered 500; wanted 200 to 399");
+        assert_eq!(ask(&service, get("/")).await.status(), 503);
+
+        is_well.set(true);
+        eventually("up", || replica.is_ready()).await;
+        assert!(replica.is_up() && touched.get() >= 2);
+    });
+}
+
+#[test]
+fn a_redirect_is_followed_by_the_check() {
+    on_worker(async {
+        let fake = Fake::new(|_, request| {
+            Act::Say(if request.starts_with("GET /health ") {
+                "HTTP/1.1 302 Found\r\nLocation: /deep\r\nContent-Length: 0\r\n\r\n".to_owned()
+            } else {
+                ok("").replace("200 OK", "404 No")
+            })
+        })
+        .await;
+        let service = service(LoadBalancerSettings {
+            health_check: Some(every(10)),
+            ..settings(vec![server(&fake.url)])
+        });
+        let (_checks, _) = check(&service);
+
+        eventually("down", || !service.replicas()[0].is_ready()).await;
+        assert!(service.replicas()[0].reason().contains("/deep answered 404"));
+    });
+}
+
+#[test]
+fn requests_wait_for_a_container_that_starts() {
+    on_worker(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let url = format!("http://{address}");
+        let service = service(settings(vec![container(&url, "a", EngineState::Starting)]));
+        let (_checks, _) = check(&service);
+        let asking = {
+            let service = Arc::clone(&service);
+            tokio::task::spawn_local(async move { text(ask(&service, get("/")).await).await })
+        };
+        eventually("waiting", || service.waiting() == 1).await;
+        assert_eq!(service.replicas()[0].state(), ReplicaState::Starting);
+
+        let listener = TcpListener::bind(address).await.unwrap();
+        let _fake = Fake::on(listener, Rc::new(|_, _| Act::Say(ok("at last"))));
+
+        assert_eq!(asking.await.unwrap(), "at last");
+        assert_eq!(service.waiting(), 0);
+        assert!(service.replicas()[0].is_ready());
+    });
+}
+
+#[test]
+fn waiting_ends_in_time_and_with_the_client() {
+    on_worker(async {
+        let hold = Duration::from_millis(40);
+        let url = refusing().await;
+        let starting = container(&url, "a", EngineState::Starting);
+        let service = service(LoadBalancerSettings { hold, ..settings(vec![starting]) });
+
+        let began = std::time::Instant::now();
+        assert_eq!(ask(&service, get("/")).await.status(), 503);
+        assert!(began.elapsed() >= hold);
+
+        let gone = tokio::time::timeout(hold / 4, ask(&service, get("/"))).await;
+        assert!(gone.is_err());
+        assert_eq!(service.waiting(), 0);
+    });
+}
+
+#[test]
+fn a_draining_replica_gets_requests_only_when_nobody_else_can() {
+    on_worker(async {
+        let fakes = [Fake::saying("a").await, Fake::saying("b").await];
+        let service = service(settings(vec![
+            container(&fakes[0].url, "a", EngineState::Running),
+            container(&fakes[1].url, "b", EngineState::Running),
+        ]));
+        service.replicas()[0].set_engine(EngineState::Stopping);
+
+        for _ in 0..4 {
+            assert_eq!(text(ask(&service, get("/")).await).await, "b");
+        }
+        service.replicas()[1].set_engine(EngineState::Paused);
+        assert_eq!(text(ask(&service, get("/")).await).await, "a");
+        assert_eq!(service.replicas()[0].state(), ReplicaState::Draining);
+    });
+}
+
+#[test]
+fn a_restart_of_the_only_container_delays_and_fails_nothing() {
+    on_worker(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let fake = Fake::on(listener, Rc::new(|_, _| Act::SayAndClose(ok("old"))));
+        let service = service(settings(vec![container(&fake.url, "a", EngineState::Running)]));
+        let replica = Arc::clone(&service.replicas()[0]);
+        let (_checks, _) = check(&service);
+        assert_eq!(text(ask(&service, get("/")).await).await, "old");
+
+        replica.set_engine(EngineState::Stopping);
+        drop(fake);
+        tokio::task::yield_now().await;
+        let asking = {
+            let service = Arc::clone(&service);
+            tokio::task::spawn_local(async move { text(ask(&service, post("x")).await).await })
+        };
+        eventually("waiting", || service.waiting() == 1).await;
+        replica.set_engine(EngineState::Gone);
+        replica.set_engine(EngineState::Starting);
+        let listener = TcpListener::bind(address).await.unwrap();
+        let _fake = Fake::on(listener, Rc::new(|_, _| Act::Say(ok("new"))));
+
+        assert_eq!(asking.await.unwrap(), "new");
+    });
+}
+
+#[test]
+fn cells_are_carried_over_and_events_outrun_settings() {
+    on_worker(async {
+        let fake = Fake::saying("a").await;
+        let one = container(&fake.url, "a", EngineState::Running);
+        let transport = transport();
+        let build = |servers, previous: Option<&Arc<Service>>| {
+            let name: Arc<str> = "web@docker".into();
+            let settings = settings(servers);
+            Service::load_balancer(name, settings, &transport, Requests::off(), previous).unwrap()
+        };
+        let first = build(vec![one.clone()], None);
+        text(ask(&first, get("/")).await).await;
+        first.replicas()[0].set_engine(EngineState::Stopping);
+
+        let other = container("http://127.0.0.1:9", "b", EngineState::Running);
+        let second = build(vec![one.clone(), other.clone()], Some(&first));
+
+        assert!(Arc::ptr_eq(&first.replicas()[0], &second.replicas()[0]));
+        assert_eq!(second.replicas()[0].state(), ReplicaState::Draining);
+        assert_eq!(second.replicas()[0].requests(), 1);
+        let renewed = ServerSettings { preserve_path: true, ..one };
+        let third = build(vec![renewed], Some(&second));
+        assert!(!Arc::ptr_eq(&second.replicas()[0], &third.replicas()[0]));
+        assert_eq!(third.replicas()[0].state(), ReplicaState::Draining);
+        assert_eq!(third.replicas()[0].requests(), 1);
+    });
+}
+
+#[test]
+fn passive_checks_take_a_server_out_for_their_window() {
+    on_worker(async {
+        let fake = Fake::new(|number, _| {
+            Act::Say(if number < 2 { ok("").replace("200 OK", "500 Oh") } else { ok("fine") })
+        })
+        .await;
+        let passive =
+            PassiveSettings { failure_window: Duration::from_millis(60), max_failed_attempts: 2 };
+        let service = service(LoadBalancerSettings {
+            passive: Some(passive),
+            ..settings(vec![server(&fake.url)])
+        });
+        let (_checks, _) = check(&service);
+
+        for status in [500, 500, 503] {
+            assert_eq!(ask(&service, get("/")).await.status(), status);
+        }
+        assert!(service.replicas()[0].is_up(), "serverStatus is of active checks alone");
+        eventually("ready again", || service.replicas()[0].is_ready()).await;
+        assert_eq!(text(ask(&service, get("/")).await).await, "fine");
+    });
+}

@@ -1,0 +1,147 @@
+use super::*;
+
+#[test]
+fn requests_are_shared_in_turn() {
+    on_worker(async {
+        let fakes = [Fake::saying("a").await, Fake::saying("b").await];
+        let service = service(settings(fakes.iter().map(|fake| server(&fake.url)).collect()));
+
+        for _ in 0..10 {
+            text(ask(&service, get("/")).await).await;
+        }
+
+        assert_eq!(fakes.each_ref().map(Fake::seen), [5, 5]);
+        assert_eq!(fakes.each_ref().map(|fake| fake.connections.get()), [1, 1]);
+    });
+}
+
+#[test]
+fn a_server_that_refuses_costs_no_request_with_any_method() {
+    on_worker(async {
+        let fake = Fake::saying("a").await;
+        let service = service(settings(vec![server(&refusing().await), server(&fake.url)]));
+
+        for _ in 0..8 {
+            assert_eq!(ask(&service, post("x")).await.status(), 200);
+        }
+
+        assert_eq!(fake.seen(), 8);
+        assert!(fake.requests.borrow().iter().all(|request| request.ends_with("\r\n\r\nx")));
+        // Three refusals within ten seconds have taken it out.
+        assert_eq!(service.replicas()[0].state(), ReplicaState::Unhealthy);
+    });
+}
+
+#[test]
+fn without_another_server_a_refused_connect_is_a_502() {
+    on_worker(async {
+        let service = service(settings(vec![server(&refusing().await)]));
+
+        for _ in 0..5 {
+            let response = ask(&service, get("/")).await;
+
+            assert_eq!(response.status(), 502);
+            assert!(response.headers().is_empty());
+            assert_eq!(text(response).await, "Bad Gateway");
+        }
+    });
+}
+
+#[test]
+fn only_idempotent_requests_are_sent_twice() {
+    on_worker(async {
+        let closing = Fake::new(|_, _| Act::SayAndClose(String::new())).await;
+        let good = Fake::saying("a").await;
+        let service = service(settings(vec![server(&closing.url), server(&good.url)]));
+
+        let mut posts = Vec::new();
+        for _ in 0..4 {
+            assert_eq!(ask(&service, get("/")).await.status(), 200);
+            posts.push(ask(&service, post("x")).await.status().as_u16());
+        }
+
+        assert!(posts.contains(&502), "{posts:?}");
+    });
+}
+
+#[test]
+fn answers_that_are_wrong_are_not_asked_for_again() {
+    on_worker(async {
+        for (answer, status, body) in [
+            ("what?\r\n\r\n", 500, "Internal Server Error"),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                502,
+                "Bad Gateway",
+            ),
+            ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", 502, "Bad Gateway"),
+        ] {
+            let fakes = [
+                Fake::new(move |_, _| Act::SayAndClose(answer.to_owned())).await,
+                Fake::new(move |_, _| Act::SayAndClose(answer.to_owned())).await,
+            ];
+            let service = service(settings(fakes.iter().map(|fake| server(&fake.url)).collect()));
+
+            let response = ask(&service, get("/")).await;
+
+            assert_eq!(response.status(), status, "{answer}");
+            assert_eq!(text(response).await, body);
+            assert_eq!(fakes[0].seen() + fakes[1].seen(), 1, "{answer}");
+        }
+    });
+}
+
+#[test]
+fn a_pooled_connection_that_was_closed_is_replaced() {
+    on_worker(async {
+        // Keeps the connection by its words, and closes it by its deeds.
+        let fake = Fake::new(|_, _| Act::SayAndClose(ok("a"))).await;
+        let service = service(settings(vec![server(&fake.url)]));
+
+        for _ in 0..5 {
+            assert_eq!(text(ask(&service, post("x")).await).await, "a");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+
+        assert_eq!(fake.connections.get(), 5);
+    });
+}
+
+#[test]
+fn a_late_answer_is_a_504() {
+    on_worker(async {
+        let fake = Fake::new(|_, _| Act::Hang).await;
+        let transport = Transport::build(&TransportSettings {
+            response_header_timeout: Some(Duration::from_millis(30)),
+            ..TransportSettings::default()
+        });
+        let service = Service::load_balancer(
+            "web@docker".into(),
+            settings(vec![server(&fake.url)]),
+            &transport.unwrap(),
+            Requests::off(),
+            None,
+        )
+        .unwrap();
+
+        for request in [get("/"), post("x")] {
+            let response = ask(&service, request).await;
+
+            assert_eq!(response.status(), 504);
+            assert_eq!(text(response).await, "Gateway Timeout");
+        }
+    });
+}
+
+#[test]
+fn a_service_without_servers_says_so_at_once() {
+    on_worker(async {
+        let service = service(settings(Vec::new()));
+
+        let response = ask(&service, get("/")).await;
+
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers().get("retry-after").unwrap(), "1");
+        assert_eq!(text(response).await, "no available server\n");
+    });
+}

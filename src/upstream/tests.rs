@@ -1,0 +1,204 @@
+//! HTTP/2 and TLS towards servers on loopback.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+
+#[derive(Clone, Copy)]
+struct Local;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+/// Answers with what it was asked, over HTTP/2 or HTTP/1.1.
+async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    // Long enough for requests of one test to meet.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let host = request.headers().get("host").map(|host| host.to_str().unwrap().to_owned());
+    let asked = format!("{:?} {} host={host:?}", request.version(), request.uri());
+    Ok(Response::new(Body::from(asked)))
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, is_http2: bool) {
+    let io = TokioIo::new(stream);
+    let _ = if is_http2 {
+        hyper::server::conn::http2::Builder::new(Local)
+            .serve_connection(io, service_fn(answer))
+            .await
+    } else {
+        hyper::server::conn::http1::Builder::new().serve_connection(io, service_fn(answer)).await
+    };
+}
+
+/// A server and the count of its connections.
+async fn start(tls: Option<TlsAcceptor>) -> (String, Rc<Cell<usize>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let count = Rc::new(Cell::new(0));
+    let connections = Rc::clone(&count);
+    tokio::task::spawn_local(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            connections.set(connections.get() + 1);
+            let tls = tls.clone();
+            tokio::task::spawn_local(async move {
+                let Some(tls) = tls else { return serve(stream, true).await };
+                let Ok(stream) = tls.accept(stream).await else { return };
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                serve(stream, is_http2).await;
+            });
+        }
+    });
+    (address, count)
+}
+
+/// A self-signed server for `localhost`, and its certificate.
+fn acceptor() -> (TlsAcceptor, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.key_pair.serialize_der()).unwrap();
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    (TlsAcceptor::from(Arc::new(config)), made.cert.pem())
+}
+
+fn on_worker(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default());
+    let test = async { tokio::time::timeout(Duration::from_secs(20), test).await };
+    runtime.unwrap().block_on(test).expect("the test takes too long");
+}
+
+async fn ask(server: &Server) -> Result<String, SendError> {
+    let request = Request::get("/a?b").header("host", "example.com").body(Body::empty()).unwrap();
+    let Reply { response, lease } = send(server, None, request).await?;
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    lease.finish();
+    Ok(String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[test]
+fn requests_at_once_share_one_http2_connection() {
+    on_worker(async {
+        let (address, connections) = start(None).await;
+        let transport = Transport::build(&TransportSettings::default()).unwrap();
+        let server = Server::parse(&format!("h2c://{address}"), false, &transport).unwrap();
+
+        let asked = futures_util::future::join_all((0..10).map(|_| ask(&server))).await;
+
+        for text in asked {
+            assert_eq!(text.unwrap(), "HTTP/2.0 http://example.com/a?b host=None");
+        }
+        assert_eq!(connections.get(), 1);
+    });
+}
+
+#[test]
+fn https_takes_http2_where_the_server_has_it() {
+    on_worker(async {
+        let (acceptor, pem) = acceptor();
+        let (address, connections) = start(Some(acceptor)).await;
+        for (disable_http2, wanted) in [
+            (false, "HTTP/2.0 https://example.com/a?b host=None"),
+            (true, "HTTP/1.1 /a?b host=Some(\"example.com\")"),
+        ] {
+            let before = connections.get();
+            let transport = Transport::build(&TransportSettings {
+                root_cas: vec![pem.clone()],
+                server_name: "localhost".to_owned(),
+                disable_http2,
+                ..TransportSettings::default()
+            })
+            .unwrap();
+            let server = Server::parse(&format!("https://{address}"), false, &transport).unwrap();
+
+            for _ in 0..3 {
+                assert_eq!(ask(&server).await.unwrap(), wanted);
+            }
+            assert_eq!(connections.get(), before + 1);
+        }
+    });
+}
+
+#[test]
+fn a_server_that_cannot_be_verified_is_not_asked() {
+    on_worker(async {
+        let (acceptor, pem) = acceptor();
+        let (address, _) = start(Some(acceptor)).await;
+        let by_name = || TransportSettings {
+            server_name: "localhost".to_owned(),
+            root_cas: vec![pem.clone()],
+            ..TransportSettings::default()
+        };
+        for (settings, is_fine) in [
+            (by_name(), true),
+            (TransportSettings { server_name: String::new(), ..by_name() }, false),
+            (TransportSettings { root_cas: Vec::new(), ..by_name() }, false),
+            (TransportSettings { peer_cert_uri: "spiffe://x".to_owned(), ..by_name() }, false),
+            (
+                TransportSettings { insecure_skip_verify: true, ..TransportSettings::default() },
+                true,
+            ),
+        ] {
+            let transport = Transport::build(&settings).unwrap();
+            let server = Server::parse(&format!("https://{address}"), false, &transport).unwrap();
+
+            let asked = ask(&server).await;
+
+            assert_eq!(asked.is_ok(), is_fine, "{settings:?}");
+            if let Err(error) = asked {
+                assert!(matches!(error, SendError::NotSent(..)), "{error:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_request_not_sent_comes_back_as_it_was() {
+    on_worker(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let transport = Transport::build(&TransportSettings::default()).unwrap();
+        for url in [format!("http://{address}/base"), format!("h2c://{address}/base")] {
+            let server = Server::parse(&url, true, &transport).unwrap();
+
+            let Err(SendError::NotSent(back, Cause::Unreachable(_))) = send(
+                &server,
+                None,
+                Request::post("/a?b").header("host", "x").body(Body::from("y")).unwrap(),
+            )
+            .await
+            else {
+                panic!("sent to nobody")
+            };
+
+            assert_eq!((back.uri().to_string(), back.headers().len()), ("/a?b".to_owned(), 1));
+            assert_eq!(back.into_body().collect().await.unwrap().to_bytes(), "y");
+        }
+    });
+}
