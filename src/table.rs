@@ -140,18 +140,3 @@ impl Published {
         self.changed.subscribe()
     }
 }
-
-/// The health checks read the table as requests do.
-impl balance::checks::Source for Arc<Published> {
-    fn services(&self) -> Vec<Arc<balance::Service>> {
-        self.table.load().services.values().map(Arc::clone).collect()
-    }
-
-    fn subscribe(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
-    }
-
-    fn touch(&self) {
-        Published::touch(self);
-    }
-}

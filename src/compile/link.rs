@@ -102,7 +102,7 @@ impl<'a> Linker<'a> {
                 outcome.status = Status::Disabled;
                 for fault in faults {
                     if !fault.is_reported {
-                        self.problems.push(fault.problem(subject(&placed.name), &placed.router));
+                        self.problems.push(fault.problem("router", &placed.name, &placed.router));
                     }
                     outcome.errors.push(fault.text);
                 }
@@ -128,8 +128,9 @@ impl<'a> Linker<'a> {
         for name in &unknown {
             let text = format!("entryPoint \"{name}\" doesn't exist");
             let mend = known(name, self.cx.entry_points.iter().map(|on| &*on.name));
-            let fault = Fault::new(Code::UnknownName, text.as_str()).mend(mend);
-            let mut problem = fault.problem(subject(&placed.name), &placed.router);
+            let fault =
+                Fault::new(Code::UnknownName, text.as_str()).mend(mend).field("entrypoints");
+            let mut problem = fault.problem("router", &placed.name, &placed.router);
             if !attached.is_empty() {
                 problem.severity = crate::problem::Severity::Warning;
             }
@@ -141,7 +142,7 @@ impl<'a> Linker<'a> {
             let text = "no valid entryPoint for this router";
             if unknown.is_empty() {
                 let fault = Fault::new(Code::UnknownName, text).mend("declare an entry point");
-                self.problems.push(fault.problem(subject(&placed.name), &placed.router));
+                self.problems.push(fault.problem("router", &placed.name, &placed.router));
             }
             outcome.errors.push(text.to_owned());
             outcome.status = Status::Disabled;
@@ -162,12 +163,12 @@ impl<'a> Linker<'a> {
         let before = self.previous.routes.get(&placed.name);
         let service = (!router.service.is_empty())
             .then(|| self.services.get(&router.service, home, self.problems))
-            .and_then(|service| service.map_err(|fault| faults.push(fault)).ok());
+            .and_then(|service| service.map_err(|fault| faults.push(fault.field("service"))).ok());
         let names = self.previous.routers.get(&placed.name).map(|old| old.middlewares.as_slice());
         let chain = self
             .middlewares
             .chain(&router.middlewares, home, before.zip(names), self.problems)
-            .map_err(|fault| faults.push(fault))
+            .map_err(|fault| faults.push(fault.field("middlewares")))
             .ok();
         let program = router::program(router, before).map_err(|fault| faults.push(fault)).ok();
         let tls_options = router::tls_options(router, home, self.desired, &self.default_options)

@@ -128,7 +128,7 @@ impl<'a> Middlewares<'a> {
         problems: &mut Vec<Problem>,
     ) -> Fault {
         if !fault.is_reported {
-            problems.push(fault.problem(format!("middleware {name}"), spec));
+            problems.push(fault.problem("middleware", name, spec));
         }
         let reported = fault.clone().reported();
         self.faults.insert(name.clone(), reported.clone());

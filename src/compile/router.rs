@@ -28,7 +28,9 @@ pub(super) fn faults(name: &Name, router: &Router) -> Vec<Fault> {
             "the router priority {} exceeds the max user-defined priority {HIGHEST_PRIORITY}",
             router.priority
         );
-        faults.push(Fault::new(Code::BadValue, text).mend("choose a lower priority"));
+        faults.push(
+            Fault::new(Code::BadValue, text).mend("choose a lower priority").field("priority"),
+        );
     }
     if router.service.is_empty() {
         let first = "router has no service and no child routers";
@@ -40,7 +42,8 @@ pub(super) fn faults(name: &Name, router: &Router) -> Vec<Fault> {
     if router.rule_syntax.eq_ignore_ascii_case("v2") {
         faults.push(
             Fault::new(Code::NotBuilt, "the rule syntax `v2` is not built yet")
-                .mend("write the rule in the v3 syntax and drop `ruleSyntax`"),
+                .mend("write the rule in the v3 syntax and drop `ruleSyntax`")
+                .field("rulesyntax"),
         );
     }
     let resolver = router.tls.as_ref().map(|tls| tls.cert_resolver.as_str()).unwrap_or_default();
@@ -62,7 +65,7 @@ pub(super) fn program(router: &Router, before: Option<&Arc<Route>>) -> Result<Ar
     }
     let compiled = rule::parse(rule).and_then(|expr| Program::compile(&expr));
     compiled.map(Arc::new).map_err(|error| {
-        let mut fault = Fault::new(Code::BadRule, error.sentence(rule));
+        let mut fault = Fault::new(Code::BadRule, error.sentence(rule)).field("rule");
         fault.plain = Some(match rule.get(error.span.clone()).filter(|at| !at.is_empty()) {
             Some(at) if at.len() < rule.len() => format!("rule {rule}: {} at {at}", error.text),
             _ => format!("rule {rule}: {}", error.text),
@@ -90,7 +93,7 @@ pub(super) fn tls_options(
     let text =
         format!("building router handler: unknown TLS options: {}", qualify(reference, home));
     let mend = known_names(reference, home, desired.tls.options.keys());
-    Err(Fault::new(Code::UnknownName, text).mend(mend))
+    Err(Fault::new(Code::UnknownName, text).mend(mend).field("tls.options"))
 }
 
 /// Whether a route does what the one before did, so that it can stay.

@@ -84,7 +84,7 @@ impl<'a> Services<'a> {
             }
             Err(fault) => {
                 if !fault.is_reported {
-                    problems.push(fault.problem(format!("service {name}"), source));
+                    problems.push(fault.problem("service", &name, source));
                 }
                 let fault = fault.reported();
                 self.faults.insert(name, fault.clone());
@@ -268,19 +268,12 @@ fn in_traefik_words(fault: Fault, balancer: &LoadBalancer) -> Fault {
     let url = balancer.servers.first().map(|server| server.url.as_str()).unwrap_or_default();
     let text =
         format!("error building proxy for server URL {url}: getting RoundTripper: {}", fault.text);
-    Fault { plain: Some(fault.text), text, ..fault }
+    Fault { plain: Some(fault.text), text, field: "loadbalancer.serverstransport", ..fault }
 }
 
 fn settings(cx: &Context, balancer: &LoadBalancer) -> Result<LoadBalancerSettings, Fault> {
     let written = balancer.strategy.as_str();
-    let strategy = strategy::known(written).ok_or_else(|| match written {
-        "leasttime" => Fault::new(Code::NotBuilt, "the strategy `leasttime` is not built yet")
-            .mend("use `wrr`, `p2c` or `hrw`"),
-        other => {
-            Fault::new(Code::BadValue, format!("unsupported load-balancer strategy \"{other}\""))
-                .mend("use `wrr`, `p2c` or `hrw`")
-        }
-    })?;
+    let strategy = strategy::known(written).ok_or_else(|| unknown_strategy(written))?;
     Ok(LoadBalancerSettings {
         servers: balancer.servers.iter().map(server).collect(),
         strategy,
@@ -293,6 +286,16 @@ fn settings(cx: &Context, balancer: &LoadBalancer) -> Result<LoadBalancerSetting
         }),
         hold: cx.settings.wharf.hold.or_zero(),
     })
+}
+
+fn unknown_strategy(written: &str) -> Fault {
+    let fault = if written == "leasttime" {
+        Fault::new(Code::NotBuilt, "the strategy `leasttime` is not built yet")
+    } else {
+        let text = format!("unsupported load-balancer strategy \"{written}\"");
+        Fault::new(Code::BadValue, text)
+    };
+    fault.mend("use `wrr`, `p2c` or `hrw`").field("loadbalancer.strategy")
 }
 
 fn server(server: &Server) -> ServerSettings {
