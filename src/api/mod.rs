@@ -2,10 +2,14 @@
 
 mod answer;
 mod dashboard;
+#[cfg(test)]
+mod fixture;
 mod internal;
 mod json;
 mod list;
 mod query;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::collections::BTreeMap;
