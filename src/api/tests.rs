@@ -24,11 +24,11 @@ async fn a_router_reads_as_traefiks() {
          \"middlewares\":[\"secure-headers@file\",\"userservice-strip@docker\"],\
          \"service\":\"userservice\",\
          \"rule\":\"Host(`music.example.test`) \\u0026\\u0026 PathPrefix(`/api/userservice`)\",\
-         \"priority\":62,\"tls\":{\"options\":\"default\"},\
+         \"priority\":60,\"tls\":{\"options\":\"default\"},\
          \"observability\":{\"accessLogs\":true,\"metrics\":true,\"tracing\":true,\
          \"traceVerbosity\":\"minimal\"},\
          \"status\":\"enabled\",\"using\":[\"websecure\"],\"name\":\"userservice@docker\",\
-         \"provider\":\"docker\",\"priorityStr\":\"62\"}\n"
+         \"provider\":\"docker\",\"priorityStr\":\"60\"}\n"
     );
 }
 

@@ -15,7 +15,7 @@ use crate::table::{Outcome, Status, Table};
 
 pub(super) use entry_point::{entry_point, entry_points};
 pub(super) use middleware::{MiddlewareRow, middlewares};
-pub(super) use overview::{Counts, count, overview, providers, version};
+pub(super) use overview::{Counts, count, overview, version};
 pub(super) use router::{RouterRow, routers};
 pub(super) use service::{ServiceRow, services};
 pub(super) use wharf::{engine, history, problems, replicas};
@@ -36,6 +36,11 @@ static NO_OUTCOME: Outcome = Outcome {
     priority: 0,
     middlewares: Vec::new(),
 };
+
+/// For a thing that the compiler said nothing about.
+pub(super) fn no_outcome() -> &'static Outcome {
+    &NO_OUTCOME
+}
 
 /// A JSON object that is built field by field; empty values are left out, as Go does.
 #[derive(Default)]

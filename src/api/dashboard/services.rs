@@ -1,0 +1,253 @@
+//! Services and their servers.
+
+use askama::Template;
+use serde_json::Value;
+
+use super::controls::{self, Controls};
+use super::frame::{Fleet, Frame};
+use super::parts::{self, Link, Place, Server, Setting, Trouble};
+use super::plot::Plots;
+use super::{Visit, words};
+use crate::api::view::{self, ServiceRow};
+use crate::model::{Name, Service};
+
+/// Servers of a service in the list; its own page shows all.
+const FEW: usize = 6;
+/// Services in services are followed this deep.
+const DEEPEST: usize = 4;
+
+/// The list of services.
+#[derive(Template)]
+#[template(path = "services.html")]
+pub(super) struct Services {
+    frame: Frame,
+    controls: Controls,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    link: Link,
+    kind: &'static str,
+    fleet: Fleet,
+    servers: Vec<Server>,
+    more: usize,
+    users: usize,
+    plots: Plots,
+    error: String,
+}
+
+/// One service.
+#[derive(Template)]
+#[template(path = "service.html")]
+pub(super) struct ServicePage {
+    frame: Frame,
+    name: String,
+    status: &'static str,
+    errors: Vec<String>,
+    problems: Vec<Trouble>,
+    kind: &'static str,
+    fleet: Fleet,
+    stages: Vec<Stage>,
+    settings: Vec<Setting>,
+    places: Vec<Place>,
+    used_by: Vec<Link>,
+    plots: Plots,
+}
+
+/// A service on the way of a request, and its servers; a service of services is followed
+/// by those, one level deeper.
+pub(super) struct Stage {
+    pub(super) depth: usize,
+    pub(super) link: Link,
+    pub(super) kind: &'static str,
+    /// Its part of the requests to the service above: `weight 3`, `mirror, 10%`.
+    pub(super) role: String,
+    pub(super) servers: Vec<Server>,
+    pub(super) places: Vec<Place>,
+    pub(super) notes: Vec<String>,
+    pub(super) errors: Vec<String>,
+}
+
+pub(super) fn page(visit: &Visit<'_>) -> Services {
+    let (controls, rows) = controls::list(visit, 25, || view::services(visit.table));
+    Services {
+        frame: visit.frame("services", "Services"),
+        controls,
+        rows: rows.iter().map(|service| row(visit, service)).collect(),
+    }
+}
+
+fn row(visit: &Visit<'_>, row: &ServiceRow<'_>) -> Row {
+    let mut servers = parts::servers(row.replicas(), visit.now);
+    // What is not well is shown first, when not all are.
+    if servers.len() > FEW {
+        servers.sort_by_key(|server| server.state == "ready");
+    }
+    let more = servers.len().saturating_sub(FEW);
+    servers.truncate(FEW);
+    Row {
+        link: Link::service(visit.root, visit.table, row.name),
+        kind: kind_words(row),
+        fleet: Fleet::of(row.replicas().iter().map(|replica| replica.state())),
+        servers,
+        more,
+        users: row.outcome.used.len(),
+        plots: Plots::new(&visit.sources.metrics.history().service(row.name.as_str())),
+        error: row.outcome.errors.first().cloned().unwrap_or_default(),
+    }
+}
+
+fn kind_words(row: &ServiceRow<'_>) -> &'static str {
+    match row.service.map(|service| &service.value) {
+        None => "inside Wharf",
+        Some(Service::LoadBalancer(_)) => "load balancer",
+        Some(Service::Weighted(_)) => "weighted services",
+        Some(Service::Mirroring(_)) => "mirroring",
+        Some(Service::Failover(_)) => "failover",
+        Some(Service::HighestRandomWeight(_)) => "services by client address",
+    }
+}
+
+/// The page of one service; `None` when there is no such service.
+pub(super) fn one(visit: &Visit<'_>, name: &str) -> Option<ServicePage> {
+    let row = view::services(visit.table).find(|row| row.name.as_str() == name)?;
+    let used_by =
+        row.outcome.used.iter().map(|router| Link::router(visit.root, visit.table, router));
+    Some(ServicePage {
+        frame: visit.frame("services", name),
+        name: name.to_owned(),
+        status: row.outcome.status.as_str(),
+        errors: row.outcome.errors.clone(),
+        problems: parts::troubles(visit.table, "service", row.name),
+        kind: kind_words(&row),
+        fleet: Fleet::of(row.replicas().iter().map(|replica| replica.state())),
+        stages: stages(visit, row.name),
+        settings: row.service.map(|service| settings(&service.value)).unwrap_or_default(),
+        places: row.service.map(|service| parts::places(&service.from)).unwrap_or_default(),
+        used_by: used_by.collect(),
+        plots: Plots::new(&visit.sources.metrics.history().service(name)),
+    })
+}
+
+/// The settings but for the servers, which have their own table.
+fn settings(service: &Service) -> Vec<Setting> {
+    let mut value = serde_json::to_value(service).unwrap_or_default();
+    let section = match value.as_object_mut().and_then(|map| map.values_mut().next()) {
+        Some(Value::Object(section)) => {
+            section.remove("servers");
+            section.clone()
+        }
+        _ => serde_json::Map::new(),
+    };
+    parts::settings(&Value::Object(section))
+}
+
+/// A service and the services below it.
+pub(super) fn stages(visit: &Visit<'_>, name: &Name) -> Vec<Stage> {
+    let mut stages = Vec::new();
+    add_stage(visit, name, String::new(), 0, &mut stages);
+    stages
+}
+
+fn add_stage(visit: &Visit<'_>, name: &Name, role: String, depth: usize, stages: &mut Vec<Stage>) {
+    let table = visit.table;
+    let declared = table.desired.services.get(name);
+    let running = table.services.get(name);
+    let outcome = table.service_outcomes.get(name);
+    let row = ServiceRow {
+        name,
+        service: declared.map(AsRef::as_ref),
+        outcome: outcome.unwrap_or(view::no_outcome()),
+        running,
+    };
+    stages.push(Stage {
+        depth,
+        link: Link::service(visit.root, table, name),
+        kind: if declared.is_none() && outcome.is_none() {
+            "there is no such service"
+        } else {
+            kind_words(&row)
+        },
+        role,
+        servers: parts::servers(row.replicas(), visit.now),
+        places: declared.map(|service| parts::places(&service.from)).unwrap_or_default(),
+        notes: declared.map(|service| notes(&service.value)).unwrap_or_default(),
+        errors: row.outcome.errors.clone(),
+    });
+    let Some(declared) = declared else { return };
+    if depth >= DEEPEST {
+        return;
+    }
+    for (reference, role) in children(&declared.value) {
+        if let Some(child) = Name::resolve(reference, name.provider()) {
+            add_stage(visit, &child, role, depth + 1, stages);
+        }
+    }
+}
+
+/// The services below a service, as written, and what they are there for.
+fn children(service: &Service) -> Vec<(&str, String)> {
+    let weighted = |services: &'_ [crate::model::WeightedService]| {
+        services.iter().map(|one| format!("weight {}", one.weight.unwrap_or(1))).collect::<Vec<_>>()
+    };
+    match service {
+        Service::LoadBalancer(_) => Vec::new(),
+        Service::Weighted(all) => {
+            let names = all.services.iter().map(|one| one.name.as_str());
+            names.zip(weighted(&all.services)).collect()
+        }
+        Service::HighestRandomWeight(all) => {
+            let names = all.services.iter().map(|one| one.name.as_str());
+            names.zip(weighted(&all.services)).collect()
+        }
+        Service::Mirroring(all) => {
+            let mirrors = all.mirrors.iter();
+            let mirrors =
+                mirrors.map(|one| (one.name.as_str(), format!("mirror, {}%", one.percent)));
+            std::iter::once((all.service.as_str(), "answers".to_owned())).chain(mirrors).collect()
+        }
+        Service::Failover(all) => vec![
+            (all.service.as_str(), "first choice".to_owned()),
+            (all.fallback.as_str(), "while the first is down".to_owned()),
+        ],
+    }
+}
+
+/// What is worth knowing of how a service chooses its servers.
+fn notes(service: &Service) -> Vec<String> {
+    let mut notes = Vec::new();
+    let sticky = match service {
+        Service::LoadBalancer(balancer) => balancer.sticky.as_ref(),
+        Service::Weighted(all) => all.sticky.as_ref(),
+        Service::Mirroring(_) | Service::Failover(_) | Service::HighestRandomWeight(_) => None,
+    };
+    if let Some(cookie) = sticky.and_then(|sticky| sticky.cookie.as_ref()) {
+        let name = if cookie.name.is_empty() { "named by Wharf" } else { &cookie.name };
+        notes.push(format!("sticky by cookie {name}"));
+    }
+    if let Service::LoadBalancer(balancer) = service {
+        if let Some(check) = &balancer.health_check {
+            let path = if check.path.is_empty() { "/" } else { &check.path };
+            notes.push(format!("checked at {path} every {}", check.interval));
+        }
+        if !balancer.pass_host_header {
+            notes.push("servers see their own host".to_owned());
+        }
+        if !balancer.servers_transport.is_empty() {
+            notes.push(format!("transport {}", balancer.servers_transport));
+        }
+        if balancer.strategy != "wrr" && !balancer.strategy.is_empty() {
+            notes.push(format!("strategy {}", balancer.strategy));
+        }
+    }
+    notes
+}
+
+impl Row {
+    fn summary(&self) -> String {
+        if self.fleet.total == 0 {
+            return String::new();
+        }
+        format!("{} of {} ready", self.fleet.ready, words::plural(self.fleet.total, "server"))
+    }
+}
