@@ -33,7 +33,7 @@ impl Middleware for Step {
 
     fn request(&self, exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
         let path = [&self.prefix, request.uri().path()].concat();
-        target::set(exchange, request, &path).into()
+        target::set(exchange, request, path).into()
     }
 }
 

@@ -7,6 +7,7 @@ mod chain;
 mod chain_list;
 mod client;
 mod compress;
+mod encoded_characters;
 mod headers;
 mod ip_allow_list;
 #[cfg(test)]
@@ -218,6 +219,7 @@ middlewares! {
     BasicAuth = "basicAuth", basic_auth, "asks for a name and password";
     Chain = "chain", chain_list, "runs other middlewares in order";
     Compress = "compress", compress, "compresses answers";
+    EncodedCharacters = "encodedCharacters", encoded_characters, "refuses paths with these characters encoded";
     Headers = "headers", headers, "sets headers, CORS and security headers";
     IpAllowList = "ipAllowList", ip_allow_list, "lets only these addresses pass";
     #[cfg(test)]

@@ -32,7 +32,7 @@ impl Middleware for Step {
 
     fn request(&self, exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
         target::remember(request);
-        target::set(exchange, request, &self.path).into()
+        target::set(exchange, request, self.path.clone()).into()
     }
 }
 

@@ -46,7 +46,7 @@ impl Middleware for Step {
         match target::tidy(&path) {
             Ok(path) => {
                 target::remember(request);
-                target::set_cut(exchange, request, &path).into()
+                target::set_cut(exchange, request, path).into()
             }
             Err(error) => target::unusable(error).into(),
         }

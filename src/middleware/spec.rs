@@ -11,7 +11,6 @@ pub const NOT_BUILT: &[&str] = &[
     "circuitBreaker",
     "contentType",
     "digestAuth",
-    "encodedCharacters",
     "errors",
     "forwardAuth",
     "grpcWeb",

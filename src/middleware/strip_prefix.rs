@@ -45,7 +45,7 @@ impl Middleware for Step {
             if let Some(rest) = target::strip(path, prefix.as_bytes()) {
                 // As Traefik: added, so that a trusted peer's own line stays in front.
                 request.headers_mut().append(target::X_FORWARDED_PREFIX, value.clone());
-                return target::set_cut(exchange, request, &rest).into();
+                return target::set_cut(exchange, request, rest).into();
             }
         }
         Flow::Next

@@ -49,7 +49,7 @@ impl Middleware for Step {
                 return target::refused().into();
             };
             request.headers_mut().append(target::X_FORWARDED_PREFIX, value);
-            return target::set_cut(exchange, request, &rest).into();
+            return target::set_cut(exchange, request, rest).into();
         }
         Flow::Next
     }

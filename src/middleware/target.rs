@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
@@ -50,18 +51,25 @@ pub(super) fn unusable(error: String) -> Outcome {
 /// Puts an encoded path in place of the request's; the query stays. One that would
 /// collapse when dot segments are resolved is refused: a server that does so would serve
 /// another path than the one that was matched.
-pub(super) fn set(exchange: &Exchange, request: &mut Request<Body>, path: &str) -> Outcome {
-    let Ok(path) = path::after_rewrite(path, &exchange.connection.entry_point) else {
-        return refused();
+pub(super) fn set(exchange: &Exchange, request: &mut Request<Body>, mut path: String) -> Outcome {
+    let changed = match path::after_rewrite(&path, &exchange.connection.entry_point) {
+        Err(_) => return refused(),
+        Ok(Cow::Borrowed(_)) => None,
+        Ok(Cow::Owned(changed)) => Some(changed),
     };
+    if let Some(changed) = changed {
+        path = changed;
+    }
     if path.contains("/.") && path.split('/').any(|segment| matches!(segment, "." | "..")) {
         return refused();
     }
-    let target = match request.uri().query() {
-        None => path.into_owned(),
-        Some(query) => [&path, "?", query].concat(),
-    };
-    let Ok(target) = PathAndQuery::from_maybe_shared(target) else { return refused() };
+    if let Some(query) = request.uri().query() {
+        path.reserve_exact(query.len() + 1);
+        path.push('?');
+        path.push_str(query);
+    }
+    // As `Bytes` it is taken over, not copied.
+    let Ok(target) = PathAndQuery::from_maybe_shared(Bytes::from(path)) else { return refused() };
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.path_and_query = Some(target);
     match Uri::from_parts(parts) {
@@ -75,7 +83,7 @@ pub(super) fn set(exchange: &Exchange, request: &mut Request<Body>, path: &str) 
 
 /// The same for a path that something of the client's was cut or moved in: there slashes
 /// side by side are refused, too, as in Traefik.
-pub(super) fn set_cut(exchange: &Exchange, request: &mut Request<Body>, path: &str) -> Outcome {
+pub(super) fn set_cut(exchange: &Exchange, request: &mut Request<Body>, path: String) -> Outcome {
     if path.contains("//") { refused() } else { set(exchange, request, path) }
 }
 
@@ -238,7 +246,7 @@ mod tests {
         let exchange = Exchange::for_tests();
         let set = |path: &str| {
             let mut request = Request::new(Body::empty());
-            matches!(super::set(&exchange, &mut request, path), Outcome::Done)
+            matches!(super::set(&exchange, &mut request, path.to_owned()), Outcome::Done)
         };
         for path in ["/.", "/..", "/./x", "/a/../b", "/a/..", "/%2e/x", "/.%2E/x", "/a/%2e%2e"] {
             assert!(!set(path), "{path}");
