@@ -197,7 +197,7 @@ impl<'a> Services<'a> {
             self.metrics(name),
             previous,
         )
-        .map_err(|text| Fault::new(Code::BadValue, text))
+        .map_err(|text| bad_server(text, balancer))
     }
 
     fn weighted(
@@ -260,6 +260,22 @@ impl<'a> Services<'a> {
         let key: Arc<str> = key.into();
         self.transports.insert(Arc::clone(&key), Arc::clone(&transport));
         Ok((key, transport))
+    }
+}
+
+/// Our own words for people; for the API Go's, where it refuses the URL too.
+fn bad_server(text: String, balancer: &LoadBalancer) -> Fault {
+    let mut urls = balancer.servers.iter().map(|server| server.url.as_str());
+    let fault = Fault::new(Code::BadValue, text.as_str()).field("loadbalancer.server.url");
+    match urls.find(|url| url.starts_with(':')) {
+        Some(url) => Fault {
+            text: format!(
+                "error parsing server URL {url}: parse \"{url}\": missing protocol scheme"
+            ),
+            plain: Some(text),
+            ..fault
+        },
+        None => fault,
     }
 }
 
@@ -357,5 +373,150 @@ fn health_check(check: &HealthCheck) -> HealthCheckSettings {
         interval: check.interval.or_zero(),
         unhealthy_interval: check.unhealthy_interval.map(GoDuration::or_zero).unwrap_or_default(),
         timeout: check.timeout.or_zero(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::compile::compile;
+    use crate::compile::tests::{compiled, context, desired, outcome, router};
+    use crate::model::{Router, ServersTransport, WeightedService};
+    use crate::problem::{ContainerRef, Origin};
+    use crate::table::Status;
+
+    use super::*;
+
+    fn named(name: &str) -> Name {
+        Name::new(name, Provider::File)
+    }
+
+    fn sourced<T>(value: T) -> Arc<Sourced<T>> {
+        Arc::new(Sourced { value, from: vec![Origin::file("dynamic.yml")] })
+    }
+
+    fn server(url: &str) -> Server {
+        let id = format!("id of {url}").into();
+        let facts = ReplicaFacts {
+            container: ContainerRef { name: "web-1".into(), id },
+            state: ReplicaState::Running,
+            has_health_check: true,
+            started: None,
+            generation: None,
+        };
+        Server { url: url.into(), replica: Some(facts), ..Server::default() }
+    }
+
+    fn balancer(urls: &[&str]) -> LoadBalancer {
+        let servers = urls.iter().map(|url| server(url)).collect();
+        LoadBalancer { servers, ..LoadBalancer::default() }
+    }
+
+    /// One router to the service `web`, and these services.
+    fn with(services: Vec<(&str, Service)>) -> Desired {
+        let mut all = desired(&[("web", Router { service: "web".into(), ..router("Host(`a`)") })]);
+        let services = services.into_iter();
+        all.services = services.map(|(name, service)| (named(name), sourced(service))).collect();
+        all
+    }
+
+    fn weighted(children: &[&str]) -> Service {
+        let services = children
+            .iter()
+            .map(|name| WeightedService { name: (*name).to_owned(), weight: None })
+            .collect();
+        Service::Weighted(Weighted { services, sticky: None })
+    }
+
+    #[test]
+    fn a_service_at_fault_takes_its_routers_along() {
+        let strategy = LoadBalancer { strategy: "foo".into(), ..balancer(&["http://10.0.0.1:80"]) };
+        let lost =
+            LoadBalancer { servers_transport: "lost".into(), ..balancer(&["http://10.0.0.1:80"]) };
+        let cases = [
+            (
+                vec![("web", Service::LoadBalancer(strategy))],
+                "unsupported load-balancer strategy \"foo\"",
+            ),
+            (
+                vec![("web", Service::LoadBalancer(lost))],
+                "error building proxy for server URL http://10.0.0.1:80: getting RoundTripper: \
+                 servers transport not found lost@file",
+            ),
+            (
+                vec![("web", Service::LoadBalancer(balancer(&["::bad"])))],
+                "error parsing server URL ::bad: parse \"::bad\": missing protocol scheme",
+            ),
+            (
+                vec![("web", weighted(&["gone"]))],
+                "building HTTP service \"gone\": the service \"gone@file\" does not exist",
+            ),
+            (
+                vec![("web", weighted(&["other"])), ("other", weighted(&["web"]))],
+                "building HTTP service \"other\": building HTTP service \"web\": could not \
+                 instantiate service web@file: recursion detected in \
+                 service:web@file->service:other@file->service:web@file",
+            ),
+        ];
+        for (services, text) in cases {
+            let table = compiled(&context(|_| ()), with(services));
+
+            assert_eq!(outcome(&table, "web@file").errors, [text]);
+            assert_eq!(table.service_outcomes[&named("web")].errors, [text]);
+            assert_eq!(table.service_outcomes[&named("web")].status, Status::Disabled);
+            assert_eq!(table.problems.len(), 1, "{:?}", table.problems);
+        }
+    }
+
+    #[test]
+    fn a_known_service_without_servers_keeps_its_router() {
+        let table =
+            compiled(&context(|_| ()), with(vec![("web", Service::LoadBalancer(balancer(&[])))]));
+
+        assert_eq!(outcome(&table, "web@file").status, Status::Enabled);
+        assert!(table.services.contains_key(&named("web")));
+    }
+
+    #[test]
+    fn a_service_stays_while_it_is_declared_the_same_and_its_cells_longer() {
+        let cx = context(|_| ());
+        let made = |urls: &[&str], before: &Table| {
+            let child = Service::LoadBalancer(balancer(urls));
+            let services = vec![("web", weighted(&["child"])), ("child", child)];
+            compile(&cx, &Arc::new(with(services)), before)
+        };
+        let service = |table: &Table, name: &str| Arc::clone(&table.services[&named(name)]);
+        let first = made(&["http://10.0.0.1:80"], &Table::default());
+        let same = made(&["http://10.0.0.1:80"], &first);
+        let grown = made(&["http://10.0.0.1:80", "http://10.0.0.2:80"], &same);
+
+        for name in ["web", "child"] {
+            assert!(Arc::ptr_eq(&service(&first, name), &service(&same, name)), "{name}");
+            assert!(!Arc::ptr_eq(&service(&same, name), &service(&grown, name)), "{name}");
+        }
+        let (old, new) = (service(&same, "child"), service(&grown, "child"));
+        assert!(Arc::ptr_eq(&old.replicas()[0], &new.replicas()[0]));
+        assert_eq!(grown.replicas["id of http://10.0.0.2:80"].len(), 1);
+    }
+
+    #[test]
+    fn a_changed_transport_rebuilds_the_services_that_use_it() {
+        let cx = context(|_| ());
+        let made = |idle: i64, before: &Table| {
+            let web = LoadBalancer {
+                servers_transport: "mine".into(),
+                ..balancer(&["http://10.0.0.1:80"])
+            };
+            let mut all = with(vec![("web", Service::LoadBalancer(web))]);
+            let mine = ServersTransport { max_idle_conns_per_host: idle, ..Default::default() };
+            all.transports.insert(named("mine"), sourced(mine));
+            compile(&cx, &Arc::new(all), before)
+        };
+        let service = |table: &Table| Arc::clone(&table.services[&named("web")]);
+        let first = made(5, &Table::default());
+        let same = made(5, &first);
+        let other = made(6, &same);
+
+        assert!(Arc::ptr_eq(&service(&first), &service(&same)));
+        assert!(!Arc::ptr_eq(&service(&same), &service(&other)));
     }
 }
