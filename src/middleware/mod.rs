@@ -27,7 +27,7 @@ mod testing;
 use http::{Request, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::message::{Body, Exchange};
+use crate::message::{Body, Exchange, plain};
 
 pub use chain::{Chain, Rest};
 pub use spec::NOT_BUILT;
@@ -77,7 +77,8 @@ pub trait Middleware: Sized {
         _exchange: &mut Exchange,
         _request: &mut Request<Body>,
     ) -> Result<(), Response<Body>> {
-        Ok(())
+        // A step that waits and does not say for what must not let the request pass.
+        Err(plain(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
     }
 
     /// Sees the answer after [`Flow::After`], in reverse order. 101 answers are not shown.
