@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Request, Response};
 use super::forward::LoadBalancer;
 use super::replica::Replica;
 use crate::message::{Body, BodyError, Exchange, Protocol, Watch};
-use crate::observe::Sample;
+use crate::observe::{Requests, Sample};
 use crate::upstream::Lease;
 
 /// The client went away before there was an answer.
@@ -20,7 +20,7 @@ const CLIENT_CLOSED: u16 = 499;
 const GRPC_STATUS: &str = "grpc-status";
 
 pub(super) struct Account {
-    balancer: Arc<LoadBalancer>,
+    owner: Owner,
     replica: Option<Arc<Replica>>,
     lease: Option<Lease>,
     worker: usize,
@@ -35,6 +35,21 @@ pub(super) struct Account {
     down: u64,
 }
 
+/// Whose metrics are told. Both are shared; a clone costs one count.
+enum Owner {
+    Balancer(Arc<LoadBalancer>),
+    Internal(Requests),
+}
+
+impl Owner {
+    fn metrics(&self) -> &Requests {
+        match self {
+            Self::Balancer(balancer) => &balancer.metrics,
+            Self::Internal(metrics) => metrics,
+        }
+    }
+}
+
 /// What is known of the client's body.
 #[derive(Debug, Default)]
 pub(super) struct Upload {
@@ -43,12 +58,26 @@ pub(super) struct Upload {
 }
 
 impl Account {
-    /// Opens an account, and watches the request's body if there is one.
+    /// Opens an account of a load balancer.
     pub(super) fn open(
         balancer: &Arc<LoadBalancer>,
         exchange: &Exchange,
         request: &mut Request<Body>,
     ) -> Self {
+        Self::of(Owner::Balancer(Arc::clone(balancer)), exchange, request)
+    }
+
+    /// Opens an account of an internal service, whose requests count.
+    pub(super) fn internal(
+        metrics: &Requests,
+        exchange: &Exchange,
+        request: &mut Request<Body>,
+    ) -> Self {
+        Self::of(Owner::Internal(metrics.clone()), exchange, request)
+    }
+
+    /// Watches the request's body if there is one.
+    fn of(owner: Owner, exchange: &Exchange, request: &mut Request<Body>) -> Self {
         let upload = (!http_body::Body::is_end_stream(request.body())).then(|| {
             let upload = Rc::new(Upload::default());
             let body = std::mem::take(request.body_mut());
@@ -56,8 +85,8 @@ impl Account {
             upload
         });
         Self {
-            headers: balancer.metrics.needs_headers().then(|| request.headers().clone()),
-            balancer: Arc::clone(balancer),
+            headers: owner.metrics().needs_headers().then(|| request.headers().clone()),
+            owner,
             replica: None,
             lease: None,
             worker: exchange.connection.worker,
@@ -169,7 +198,7 @@ impl Drop for Account {
             response_bytes: self.down,
             headers: self.headers.as_ref(),
         };
-        self.balancer.metrics.record(self.worker, &sample);
+        self.owner.metrics().record(self.worker, &sample);
     }
 }
 

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::replica::{PATIENCE, Replica};
+use super::health::PATIENCE;
+use super::replica::Replica;
 use super::settings::HealthCheckSettings;
 use super::{Service, group, probe};
 use crate::observe::{Gauge, Metrics};

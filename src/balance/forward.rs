@@ -15,7 +15,7 @@ use super::replica::Replica;
 use super::settings::{LoadBalancerSettings, PassiveSettings};
 use super::sticky::{Claim, Cookie};
 use super::strategy::Tried;
-use crate::message::{Body, Exchange, Tunnel, forwarded, hop};
+use crate::message::{Body, Exchange, forwarded, hop};
 use crate::observe;
 use crate::upstream::{self, Cause, Reply, SendError, Transport};
 
@@ -297,13 +297,10 @@ fn switch(
         let error = std::io::Error::from(std::io::ErrorKind::InvalidData);
         return account.answer(answer::failed(&Cause::Unreachable(error)));
     };
-    let tunnel = std::rc::Rc::new(Tunnel::default());
-    exchange.tunnel = Some(std::rc::Rc::clone(&tunnel));
     // Ends by itself, when either side does.
     tokio::task::spawn_local(async move {
-        upstream::tunnel(client, server, &tunnel).await;
-        account.end_upgrade(tunnel.up.get(), tunnel.down.get());
-        tunnel.end();
+        let (up, down) = upstream::tunnel(client, server).await;
+        account.end_upgrade(up, down);
     });
     response
 }

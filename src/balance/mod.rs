@@ -6,6 +6,7 @@ mod answer;
 pub mod checks;
 mod forward;
 mod group;
+mod health;
 mod probe;
 mod replica;
 mod rotation;
@@ -23,11 +24,13 @@ use http::{Request, Response};
 use crate::message::{Body, Exchange, Handler};
 use crate::observe;
 use crate::upstream::{Server, Transport};
+use account::Account;
 use forward::LoadBalancer;
 use group::Group;
 use weighted::Weighted;
 
-pub use replica::{EngineState, Replica, ReplicaState};
+pub use health::{EngineState, ReplicaState};
+pub use replica::Replica;
 pub use settings::{
     ContainerSettings, CookieSettings, HealthCheckSettings, LoadBalancerSettings, PassiveSettings,
     ServerSettings,
@@ -117,7 +120,12 @@ impl Service {
         match &self.kind {
             Kind::LoadBalancer(balancer) => forward::forward(balancer, exchange, request).await,
             Kind::Weighted(weighted) => weighted.call(exchange, request).await,
-            Kind::Internal(handler) => handler.handle(exchange, request),
+            Kind::Internal(handler) if !self.metrics.is_on() => handler.handle(exchange, request),
+            Kind::Internal(handler) => {
+                let mut request = request;
+                let account = Account::internal(&self.metrics, exchange, &mut request);
+                account.answer(handler.handle(exchange, request))
+            }
         }
     }
 

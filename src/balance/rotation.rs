@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::replica::{Replica, ReplicaState};
+use super::health::ReplicaState;
+use super::replica::Replica;
 
 /// Turns kept at most; larger sums of weights are scaled down to it.
 const MAX_TURNS: u64 = 4096;

@@ -56,7 +56,6 @@ impl Record {
             host: Box::default(),
             suppress_forwarded_for: false,
             upgrade: None,
-            tunnel: None,
             informational: (request.version() == Version::HTTP_11)
                 .then(|| client.informational.clone()),
             user: None,

@@ -8,7 +8,6 @@ pub mod host;
 pub mod path;
 #[cfg(test)]
 mod testing;
-mod tunnel;
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +19,6 @@ use http::{HeaderValue, Request, Response};
 use ipnet::IpNet;
 
 pub use body::{Body, BodyError, Watch};
-pub use tunnel::Tunnel;
 
 /// An entry point as connections see it; made once at start.
 #[derive(Debug)]
@@ -149,8 +147,6 @@ pub struct Exchange {
     pub suppress_forwarded_for: bool,
     /// The upgrade of the client's connection, taken before the request is passed on.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
-    /// What follows a 101 that was passed on; set by `balance`.
-    pub tunnel: Option<Rc<Tunnel>>,
     /// Told of 1xx answers before the final one; `None`: the client is not told.
     pub informational: Option<Informational>,
     /// User named by an authentication middleware.

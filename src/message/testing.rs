@@ -55,7 +55,6 @@ impl Exchange {
             host: "example.com".into(),
             suppress_forwarded_for: false,
             upgrade: None,
-            tunnel: None,
             informational: None,
             user: None,
             served: Served::default(),

@@ -503,7 +503,6 @@ mod tests {
             host: "a.test".into(),
             suppress_forwarded_for: false,
             upgrade: None,
-            tunnel: None,
             informational: None,
             user: None,
             served: Served {

@@ -9,7 +9,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 
-use crate::message::{Body, Tunnel};
+use crate::message::Body;
 
 /// Right for WebSocket messages; held for as long as the tunnel is open.
 const BUFFER: usize = 8 << 10;
@@ -19,18 +19,25 @@ pub fn server_side(response: &mut Response<Body>) -> OnUpgrade {
     hyper::upgrade::on(response)
 }
 
-/// Carries bytes until both sides ended or one failed.
-pub async fn tunnel(client: OnUpgrade, server: OnUpgrade, traffic: &Tunnel) {
+/// Carries bytes until both sides ended or one failed. Says how many came from the client
+/// and went to it.
+pub async fn tunnel(client: OnUpgrade, server: OnUpgrade) -> (u64, u64) {
     let (client, server) = match futures_util::future::try_join(client, server).await {
         Ok(sides) => sides,
-        Err(error) => return tracing::debug!(%error, "upgrade did not come about"),
+        Err(error) => {
+            tracing::debug!(%error, "upgrade did not come about");
+            return (0, 0);
+        }
     };
-    let mut client = Counted { side: TokioIo::new(client), read: &traffic.up };
-    let mut server = Counted { side: TokioIo::new(server), read: &traffic.down };
+    // Counted here, since the copy tells nothing when it fails.
+    let (up, down) = (Cell::new(0), Cell::new(0));
+    let mut client = Counted { side: TokioIo::new(client), read: &up };
+    let mut server = Counted { side: TokioIo::new(server), read: &down };
     let done = copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await;
     if let Err(error) = done {
         tracing::debug!(%error, "tunnel ended");
     }
+    (up.get(), down.get())
 }
 
 struct Counted<'t> {
