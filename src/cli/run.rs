@@ -189,6 +189,13 @@ impl Proxy {
                 provider::docker::run(Arc::clone(settings), sender.clone(), ending.clone());
             tasks.spawn_local(docker);
         }
+        if settings.providers.file.is_some() {
+            tasks.spawn_local(provider::file::run(
+                Arc::clone(settings),
+                sender.clone(),
+                ending.clone(),
+            ));
+        }
         if settings.providers.docker.is_none() && settings.providers.file.is_none() {
             tracing::warn!(
                 "no provider is set, so there is nothing to route to; set providers.docker \

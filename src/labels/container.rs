@@ -297,8 +297,9 @@ fn named<T>(
     parts
 }
 
-/// Names are shown, logged and counted: they must be one word of one provider.
-pub(super) fn bad_name(kind: &str, name: &str, node: &Node) -> Option<Problem> {
+/// What is wrong with the name of a declared thing. Names are shown, logged and counted, and
+/// must be one word of one provider.
+pub fn bad_name(kind: &str, name: &str, node: &Node) -> Option<Problem> {
     let text = if name.contains('@') {
         format!("the {kind} name {name:?} holds an @")
     } else if name.chars().any(char::is_control) || name.trim().is_empty() {

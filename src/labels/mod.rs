@@ -17,6 +17,7 @@ use std::time::SystemTime;
 use crate::model::ReplicaState;
 use crate::problem::ContainerRef;
 
+pub use container::bad_name;
 pub use decoder::Decoder;
 
 /// A container as the engine describes it, reduced to what matters here.

@@ -1,6 +1,7 @@
 //! Where desired state comes from: docker, file. Must never decide anything about routing.
 
 pub mod docker;
+pub mod file;
 
 use std::sync::Arc;
 use std::time::SystemTime;

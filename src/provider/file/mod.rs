@@ -1,0 +1,59 @@
+//! The file provider: routers, middlewares, services, transports and TLS out of YAML and TOML
+//! files, followed as they change. One bad field leaves out its own thing; a file that can't
+//! be read leaves its last good content in force.
+
+mod decode;
+mod files;
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Change;
+use crate::problem::{Code, Origin, Problem};
+use crate::settings::{self, Settings};
+
+/// What is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    /// One file.
+    File(PathBuf),
+    /// Every YAML and TOML file in a folder and its subfolders.
+    Folder(PathBuf),
+}
+
+impl Source {
+    fn new(settings: &settings::File) -> Result<Self, Problem> {
+        // As Traefik: the folder wins when both are given.
+        match (settings.directory.as_str(), settings.filename.as_str()) {
+            ("", "") => Err(Problem::error(
+                Code::File,
+                Origin::Internal,
+                "the file provider has neither a file nor a folder",
+            )
+            .mend("set providers.file.filename or providers.file.directory")),
+            ("", file) => Ok(Self::File(file.into())),
+            (folder, _) => Ok(Self::Folder(folder.into())),
+        }
+    }
+}
+
+/// Says what is wrong with the provider as it was set, without reading anything.
+pub fn check(settings: &settings::File) -> Result<(), Problem> {
+    Source::new(settings).map(drop)
+}
+
+/// Reads the files, and again whenever they change, until `token` ends it.
+pub async fn run(settings: Arc<Settings>, changes: mpsc::Sender<Change>, token: CancellationToken) {
+    let Some(file) = &settings.providers.file else { return };
+    match Source::new(file) {
+        Ok(source) => {
+            let watch = watch::Watch::new(source, changes);
+            token.run_until_cancelled(watch.run(file.watch)).await;
+        }
+        Err(problem) => watch::refuse(problem, &changes).await,
+    }
+}
