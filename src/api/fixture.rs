@@ -228,7 +228,7 @@ fn rest(all: &mut Desired) {
 
 /// The site with its table published.
 pub(super) fn site() -> Site {
-    let context = compile::tests::context(|settings| {
+    let mut context = compile::tests::context(|settings| {
         settings.api = Some(settings::Api { insecure: true, ..settings::Api::default() });
         settings.ping = Some(settings::Ping::default());
         settings.metrics.prometheus = Some(settings::Prometheus::default());
@@ -240,6 +240,14 @@ pub(super) fn site() -> Site {
         }
     });
     let published = Arc::new(Published::default());
+    let sources = Sources {
+        published: Arc::clone(&published),
+        settings: Arc::clone(&context.settings),
+        metrics: Arc::clone(&context.metrics),
+        started: SystemTime::now() - Duration::from_secs(90_000),
+        terminating: CancellationToken::new(),
+    };
+    context.internal = super::handlers(&sources);
     published.store(Arc::new(compile(&context, &Arc::new(desired()), &Table::default())));
     published.store_engine(EngineState {
         endpoint: "unix:///var/run/docker.sock".to_owned(),
@@ -250,13 +258,6 @@ pub(super) fn site() -> Site {
         containers: 17,
         calls: 23,
     });
-    let sources = Sources {
-        published,
-        settings: Arc::clone(&context.settings),
-        metrics: Arc::clone(&context.metrics),
-        started: SystemTime::now() - Duration::from_secs(90_000),
-        terminating: CancellationToken::new(),
-    };
     Site { sources, context }
 }
 

@@ -49,8 +49,17 @@ pub(super) struct Place {
     pub(super) kind: &'static str,
     /// The key, the file with its line.
     pub(super) what: String,
-    /// The containers that say so.
-    pub(super) who: Vec<String>,
+    /// The first container that says so; empty when none does.
+    pub(super) who: String,
+    /// The others.
+    pub(super) others: Vec<String>,
+}
+
+impl Place {
+    /// The key in pieces between which a line may break.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &str> {
+        self.what.split_inclusive(['.', '/'])
+    }
 }
 
 /// Where something was written.
@@ -69,7 +78,11 @@ pub(super) fn places(from: &[Origin]) -> Vec<Place> {
         let who = places.entry((kind, what)).or_default();
         who.extend(origin.container().map(ToString::to_string));
     }
-    places.into_iter().map(|((kind, what), who)| Place { kind, what, who }).collect()
+    let place = |((kind, what), who): ((&'static str, String), Vec<String>)| {
+        let mut who = who.into_iter();
+        Place { kind, what, who: who.next().unwrap_or_default(), others: who.collect() }
+    };
+    places.into_iter().map(place).collect()
 }
 
 /// One setting.
@@ -247,7 +260,8 @@ mod tests {
         let places = places(&[label("web-1"), label("web-2")]);
 
         assert_eq!(places.len(), 1);
-        assert_eq!(places[0].who, ["web-1 (0123456789ab)", "web-2 (0123456789ab)"]);
+        assert_eq!(places[0].who, "web-1 (0123456789ab)");
+        assert_eq!(places[0].others, ["web-2 (0123456789ab)"]);
     }
 
     #[test]

@@ -138,7 +138,8 @@ fn last(values: &[f32]) -> &[f32] {
 fn mean(values: &[f32]) -> f32 {
     #[expect(clippy::cast_precision_loss, reason = "there are five")]
     let count = values.len().max(1) as f32;
-    values.iter().sum::<f32>() / count
+    // An empty sum of floats is -0.
+    values.iter().fold(0.0, |sum, value| sum + value) / count
 }
 
 impl Series {
@@ -149,10 +150,12 @@ impl Series {
 
     /// The plot; new values come in at the right.
     pub(super) fn svg(&self) -> String {
+        let is_flat = self.values.iter().all(|value| *value == 0.0);
         let mut svg = format!(
-            "<svg class=\"plot plot-{}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+            "<svg class=\"plot plot-{}{}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
              preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}, highest {}\">",
             self.class,
+            if is_flat { " flat" } else { "" },
             self.label,
             self.peak()
         );
