@@ -1,14 +1,14 @@
 //! The serde decoder out of a tree. Collects every problem it finds, not only the first:
 //! what could not be decoded is set aside and the rest is decoded again.
 
-use std::cell::RefCell;
-use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::StrDeserializer;
-use serde::de::{self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Visitor};
 
+use super::access::{Children, Texts};
+use super::failure::{Failure, Path, State};
 use super::scalar::{self, Asked};
 use super::{Node, suggest};
 use crate::problem::{Code, Problem, Severity};
@@ -21,13 +21,13 @@ const SWITCH: &str = "$wharf::switch";
 pub fn decode<T: DeserializeOwned>(node: &Node, problems: &mut Vec<Problem>) -> Option<T> {
     let state = State::default();
     let decoded = loop {
-        let known = state.aside.borrow().len();
+        let known = state.count();
         match T::deserialize(Decoder { node, state: &state, path: Path::Root, is_on: false }) {
             Ok(value) => break Some(value),
             Err(failure) => state.report(node, Path::Root, failure),
         }
         // Nothing more was set aside, so another round would end the same way.
-        if state.aside.borrow().len() == known {
+        if state.count() == known {
             break None;
         }
     };
@@ -81,107 +81,13 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for SwitchVisitor<T> {
     }
 }
 
-/// Why a part did not decode.
-#[derive(Debug)]
-enum Failure {
-    /// It is among the problems already.
-    Reported,
-    /// A required key is not there.
-    Missing(&'static str),
-    /// In words.
-    Text(String),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reported => f.write_str("reported"),
-            Self::Missing(key) => write!(f, "needs `{key}`"),
-            Self::Text(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl de::Error for Failure {
-    fn custom<T: fmt::Display>(text: T) -> Self {
-        Self::Text(text.to_string())
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::Missing(field)
-    }
-}
-
-/// The keys from the decoded node down to a place.
 #[derive(Clone, Copy)]
-enum Path<'p> {
-    Root,
-    Below(&'p Path<'p>, &'p str),
-}
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root => Ok(()),
-            Self::Below(Self::Root, key) => f.write_str(key),
-            Self::Below(parent, key) if key.starts_with('[') => write!(f, "{parent}{key}"),
-            Self::Below(parent, key) => write!(f, "{parent}.{key}"),
-        }
-    }
-}
-
-#[derive(Default)]
-struct State {
-    problems: RefCell<Vec<Problem>>,
-    /// Nodes that are reported and no longer decoded. They outlive the state.
-    aside: RefCell<HashSet<*const Node>>,
-}
-
-impl State {
-    fn set_aside(&self, node: &Node) {
-        self.aside.borrow_mut().insert(std::ptr::from_ref(node));
-    }
-
-    fn is_aside(&self, node: &Node) -> bool {
-        self.aside.borrow().contains(&std::ptr::from_ref(node))
-    }
-
-    fn push(&self, problem: Problem) {
-        let mut problems = self.problems.borrow_mut();
-        // Each round meets the earlier rounds' warnings again.
-        if !problems.contains(&problem) {
-            problems.push(problem);
-        }
-    }
-
-    fn report(&self, node: &Node, path: Path<'_>, failure: Failure) {
-        let text = match failure {
-            Failure::Reported => return,
-            // What is missing may be what was set aside.
-            Failure::Missing(_) if !self.aside.borrow().is_empty() => String::new(),
-            Failure::Missing(key) => format!("needs `{key}`, which is not set"),
-            Failure::Text(text) => text,
-        };
-        if !text.is_empty() {
-            let text = match path {
-                Path::Root => text,
-                Path::Below(..) => format!("`{path}` {text}"),
-            };
-            self.push(Problem::error(Code::BadValue, node.origin.clone(), text));
-        }
-        self.set_aside(node);
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Decoder<'n> {
-    node: &'n Node,
-    state: &'n State,
-    path: Path<'n>,
+pub(super) struct Decoder<'n> {
+    pub(super) node: &'n Node,
+    pub(super) state: &'n State,
+    pub(super) path: Path<'n>,
     /// Whether a [`switch`] has already dealt with the node's own value.
-    is_on: bool,
+    pub(super) is_on: bool,
 }
 
 impl<'n> Decoder<'n> {
@@ -273,7 +179,7 @@ impl<'n> Decoder<'n> {
     }
 
     fn map(self) -> Children<'n> {
-        Children { parent: self, rest: self.node.children.iter(), fields: None, value: None }
+        Children::new(self, None)
     }
 }
 
@@ -350,7 +256,7 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
             let text = self.node.value.as_deref().unwrap_or_default();
             // As Traefik: commas part items, blanks around them do not count.
             let texts = if text.trim().is_empty() { Vec::new() } else { text.split(',').collect() };
-            return visitor.visit_seq(Texts { parent: self, rest: texts.into_iter() });
+            return visitor.visit_seq(Texts::new(self, texts));
         }
         if !self.node.is_list() {
             return Err(Failure::Text("takes a list, not keys below it".to_owned()));
@@ -375,7 +281,7 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
     ) -> Result<V::Value, Failure> {
         self.section()?;
         self.refuse_unknown(fields);
-        visitor.visit_map(Children { fields: Some(fields), ..self.map() })
+        visitor.visit_map(Children::new(self, Some(fields)))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -413,95 +319,6 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
 
     serde::forward_to_deserialize_any! {
         i128 u128 char bytes byte_buf unit_struct tuple_struct
-    }
-}
-
-/// Children as the entries of a map, the fields of a struct, or the items of a list.
-struct Children<'n> {
-    parent: Decoder<'n>,
-    rest: std::collections::btree_map::Iter<'n, super::Key, Node>,
-    fields: Option<&'static [&'static str]>,
-    value: Option<(&'n str, &'n Node)>,
-}
-
-impl<'n> Children<'n> {
-    fn next(&mut self) -> Option<(&'n str, &'n Node)> {
-        let state = self.parent.state;
-        let (key, node) = self.rest.find(|(_, node)| !state.is_aside(node))?;
-        Some((&key.0, node))
-    }
-
-    fn decode<'de, S: DeserializeSeed<'de>>(
-        &self,
-        key: &str,
-        node: &Node,
-        seed: S,
-    ) -> Result<S::Value, Failure> {
-        let state = self.parent.state;
-        let path = Path::Below(&self.parent.path, key);
-        seed.deserialize(Decoder { node, state, path, is_on: false }).map_err(|failure| {
-            state.report(node, path, failure);
-            Failure::Reported
-        })
-    }
-}
-
-impl<'de> de::MapAccess<'de> for Children<'_> {
-    type Error = Failure;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Failure> {
-        self.value = self.next();
-        let Some((key, _)) = self.value else { return Ok(None) };
-        let field = self
-            .fields
-            .and_then(|fields| fields.iter().find(|field| field.eq_ignore_ascii_case(key)));
-        let key = field.map_or(key, |field| *field);
-        seed.deserialize(StrDeserializer::<Failure>::new(key)).map(Some)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failure> {
-        match self.value.take() {
-            Some((key, node)) => self.decode(key, node, seed),
-            None => Err(Failure::Text("has a value without a key".to_owned())),
-        }
-    }
-}
-
-impl<'de> de::SeqAccess<'de> for Children<'_> {
-    type Error = Failure;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Failure> {
-        match self.next() {
-            Some((key, node)) => self.decode(key, node, seed).map(Some),
-            None => Ok(None),
-        }
-    }
-}
-
-/// The items of a list written as `a, b`.
-struct Texts<'n> {
-    parent: Decoder<'n>,
-    rest: std::vec::IntoIter<&'n str>,
-}
-
-impl<'de> de::SeqAccess<'de> for Texts<'_> {
-    type Error = Failure;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Failure> {
-        let Some(text) = self.rest.next() else { return Ok(None) };
-        // Lives only here, so it is never set aside: a failure is the whole list's.
-        let node = Node::text(self.parent.node.origin.clone(), text.trim());
-        let Decoder { state, path, .. } = self.parent;
-        seed.deserialize(Decoder { node: &node, state, path, is_on: false }).map(Some)
     }
 }
 

@@ -1,8 +1,10 @@
 //! One untyped form for labels, flags, environment, YAML and TOML, and one serde decoder
 //! out of it. Must never know what a key means.
 
+mod access;
 mod decode;
 mod environment;
+mod failure;
 pub mod file;
 mod flags;
 mod insert;
