@@ -4,7 +4,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 fn wharf(arguments: &[&str]) -> Command {
@@ -16,9 +16,12 @@ fn wharf(arguments: &[&str]) -> Command {
 }
 
 fn outcome(arguments: &[&str]) -> (Option<i32>, String) {
-    let Output { status, stdout, stderr } = wharf(arguments).output().unwrap();
-    let text = [stdout, stderr].concat();
-    (status.code(), String::from_utf8(text).unwrap())
+    let mut process = Proxy::start(arguments);
+    let status = process.status();
+    let mut text = String::new();
+    process.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    process.0.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    (status, text)
 }
 
 /// A port that was free a moment ago.
