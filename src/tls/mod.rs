@@ -1,57 +1,105 @@
 //! Certificates, TLS options, choice by server name. Must never do network I/O.
 
-use std::collections::HashMap;
+mod certificate;
+mod client_auth;
+mod default;
+mod options;
+mod store;
+mod subject;
+
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustls::ServerConfig;
+
+use self::certificate::Loader;
+use self::options::Built;
+use self::store::Certificates;
 use crate::model;
 use crate::problem::Problem;
+
+pub use self::certificate::Facts;
+pub use self::subject::subject;
 
 /// The TLS options that the routers of one entry point ask for: lower-case host to
 /// qualified name (`default`, `strict@file`).
 pub type HostOptions = HashMap<Box<str>, Arc<str>, ahash::RandomState>;
 
+/// The name of the options of hosts that ask for none.
+pub const DEFAULT: &str = "default";
+
 /// Everything a handshake needs, compiled: certificates by name, options by name.
 #[derive(Debug, Default)]
 pub struct Index {
     hosts: Box<[HostOptions]>,
+    certificates: Arc<Certificates>,
+    /// By name; `None`: they can't be used, and what asks for them is refused.
+    options: BTreeMap<Arc<str>, Option<Built>>,
+    loader: Loader,
 }
 
 /// What a handshake was given.
 #[derive(Clone, Debug)]
 pub struct Choice {
     /// The configuration with certificates and options.
-    pub config: Arc<rustls::ServerConfig>,
+    pub config: Arc<ServerConfig>,
     /// The options' name: `default`, `strict@file`.
     pub options: Arc<str>,
-}
-
-/// A certificate's subject as Go prints it.
-pub fn subject(_der: &[u8]) -> Option<Box<str>> {
-    None
 }
 
 impl Index {
     /// Compiles the `tls` section. `hosts` is by `message::EntryPoint::index`.
     /// Configurations whose content is as in `previous` are kept, with their sessions.
     pub fn build(
-        _tls: &model::Tls,
+        tls: &model::Tls,
         hosts: Vec<HostOptions>,
-        _previous: &Self,
+        previous: &Self,
     ) -> (Self, Vec<Problem>) {
-        (Self { hosts: hosts.into() }, Vec::new())
+        let mut problems = Vec::new();
+        let mut loader = Loader::after(&previous.loader);
+        let certificates = store::build(tls, &mut loader, &previous.certificates, &mut problems);
+        let mut options = BTreeMap::new();
+        let named = tls.options.iter().map(|(name, options)| (name.shared(), Some(&**options)));
+        for (name, declared) in named.chain([(DEFAULT.into(), None)]) {
+            // `default@file` redefines the default; it is known by both names.
+            let is_default = &*name == "default@file";
+            let name = if is_default { DEFAULT.into() } else { name };
+            if options.contains_key(&name) {
+                continue;
+            }
+            let previous = previous.options.get(&name).and_then(Option::as_ref);
+            let built =
+                options::build(declared, &certificates, &mut loader, previous, &mut problems);
+            options.insert(name, built);
+        }
+        (Self { hosts: hosts.into(), certificates, options, loader }, problems)
     }
 
     /// The configuration for a server name (lower case, `None` without SNI) on an entry
-    /// point; `None`: refuse with `unrecognized_name` (sniStrict).
+    /// point; `None`: refuse with `unrecognized_name` (sniStrict, or options that can't be
+    /// used).
     pub fn choose(
         &self,
-        _entry_point: usize,
-        _server_name: Option<&str>,
-        _local: IpAddr,
+        entry_point: usize,
+        server_name: Option<&str>,
+        local: IpAddr,
     ) -> Option<Choice> {
-        None
+        let server_name = server_name.map(|name| name.strip_suffix('.').unwrap_or(name));
+        let wanted = server_name.and_then(|name| self.options_for(entry_point, name));
+        let wanted = wanted.map_or(DEFAULT, |name| name);
+        let wanted = if wanted == "default@file" { DEFAULT } else { wanted };
+        let (name, built) = self.options.get_key_value(wanted)?;
+        let built = built.as_ref()?;
+        if built.sni_strict && !self.certificates.covers(server_name) {
+            return None;
+        }
+        let config = match server_name {
+            Some(_) => &built.config,
+            None => built.by_address.get(&local).unwrap_or(&built.config),
+        };
+        Some(Choice { config: Arc::clone(config), options: Arc::clone(name) })
     }
 
     /// The options' name that a request for this host asks for, to find misdirected ones.
@@ -60,12 +108,20 @@ impl Index {
     }
 
     /// The certificate, key and CA files that were read, to be watched.
-    pub fn sources(&self) -> &[PathBuf] {
-        &[]
+    pub fn sources(&self) -> Vec<PathBuf> {
+        self.loader.paths()
     }
 
     /// Whether one of the files changed since it was read: time to build again.
     pub fn is_stale(&self) -> bool {
-        false
+        self.loader.is_stale()
+    }
+
+    /// What is known of each certificate, for metrics and the dashboard.
+    pub fn facts(&self) -> impl Iterator<Item = &Facts> {
+        self.certificates.facts()
     }
 }
+
+#[cfg(test)]
+mod tests;
