@@ -96,7 +96,7 @@ impl Proxy {
             started,
             terminating: terminating.clone(),
         });
-        let workers = Workers::start(WorkersConfig {
+        let workers = Workers::start(&WorkersConfig {
             settings: Arc::clone(&settings),
             entry_points: Arc::clone(&entry_points),
             workers: count,

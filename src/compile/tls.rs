@@ -8,7 +8,7 @@ use super::{Context, Problems};
 use crate::model::{Desired, Name};
 use crate::problem::{Code, Origin, Problem};
 use crate::table::{Outcome, Status, Table};
-use crate::tls::Index;
+use crate::tls::{HostOptions, Index};
 
 /// A router's wish for one host.
 pub(super) struct Claim {
@@ -20,9 +20,9 @@ pub(super) struct Claim {
 }
 
 /// The options per entry point and host. As Traefik: where routers disagree, `default`.
-fn requests(claims: &[Claim], entry_points: usize) -> Vec<HashMap<Box<str>, Arc<str>>> {
-    let mut requests: Vec<HashMap<Box<str>, Arc<str>>> = Vec::new();
-    requests.resize_with(entry_points, HashMap::new);
+fn requests(claims: &[Claim], entry_points: usize) -> Vec<HostOptions> {
+    let mut requests: Vec<HostOptions> = Vec::new();
+    requests.resize_with(entry_points, HostOptions::default);
     for claim in claims {
         let Some(hosts) = requests.get_mut(claim.entry_point) else { continue };
         match hosts.get_mut(&claim.host) {
@@ -84,6 +84,8 @@ pub(super) fn index(
     claims: &[Claim],
     problems: Problems<'_>,
 ) -> Arc<Index> {
-    let _ = (&desired.tls, requests(claims, cx.entry_points.len()), &problems);
-    Arc::clone(&previous.tls)
+    let hosts = requests(claims, cx.entry_points.len());
+    let (index, found) = Index::build(&desired.tls, hosts, &previous.tls);
+    problems.extend(found);
+    Arc::new(index)
 }

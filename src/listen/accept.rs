@@ -32,7 +32,7 @@ pub(super) async fn accept(listener: TcpListener, entry: Rc<Entry>, stop: Cancel
         loop {
             // The entry point `traefik` must answer when everything else is full.
             let open = entry.counts.total.load(Ordering::Relaxed);
-            if open >= entry.worker.max_connections && !entry.entry_point.is_admin {
+            if open >= entry.worker.max_connections && !entry.point.is_admin {
                 entry.worker.registry.shed();
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -59,7 +59,7 @@ async fn back_off(error: &io::Error, entry: &Entry) {
     if gone.contains(&error.kind()) {
         return;
     }
-    tracing::warn!(entry_point = &*entry.entry_point.name, %error, "accept");
+    tracing::warn!(entry_point = &*entry.point.name, %error, "accept");
     entry.worker.registry.shed();
     tokio::time::sleep(PAUSE).await;
 }
@@ -68,14 +68,14 @@ async fn back_off(error: &io::Error, entry: &Entry) {
 fn start(stream: TcpStream, peer: SocketAddr, entry: &Rc<Entry>) {
     let registry = &entry.worker.registry;
     let life = Rc::new(Life::new(Rc::clone(&entry.limits), Rc::clone(&registry.clock)));
-    let lease = registry.enter(entry.entry_point.index, &life, &entry.counts);
+    let lease = registry.enter(entry.point.index, &life, &entry.counts);
     let entry = Rc::clone(entry);
     let task = async move {
         let served = AssertUnwindSafe(serve(stream, peer, &entry, life, lease)).catch_unwind();
         if served.await.is_err() {
             entry.worker.metrics.panicked();
             tracing::error!(
-                entry_point = &*entry.entry_point.name,
+                entry_point = &*entry.point.name,
                 "a connection was closed after an internal error"
             );
         }
@@ -93,7 +93,7 @@ async fn serve(
     let Some((peer, is_tls)) = first_byte(&mut stream, peer, entry, &life).await else { return };
     let Ok(local) = stream.local_addr() else { return };
     let (stream, tls, is_http2) = if is_tls {
-        let index = entry.entry_point.index;
+        let index = entry.point.index;
         match Box::pin(handshake::accept(stream, &entry.worker.published, index)).await {
             Ok(secured) => {
                 (Stream::Tls(Box::new(secured.stream)), Some(secured.info), secured.is_http2)
@@ -159,7 +159,7 @@ fn client(
 ) -> Rc<Client> {
     let address = peer.ip().to_canonical();
     let peer = SocketAddr::new(address, peer.port());
-    let entry_point = &entry.entry_point;
+    let entry_point = &entry.point;
     let tls_requests =
         tls.as_ref().map(|tls| entry.worker.metrics.tls_requests(&entry_point.name, tls));
     let connection = Connection {
@@ -174,8 +174,8 @@ fn client(
         requests: std::cell::Cell::new(0),
     };
     let hints = Arc::new(Hints::default());
-    let informational = hints.sink();
+    let interim = hints.sink();
     let entry = Rc::clone(entry);
     let connection = Rc::new(connection);
-    Rc::new(Client { entry, connection, life, tls_requests, hints, informational })
+    Rc::new(Client { entry, connection, life, tls_requests, hints, interim })
 }

@@ -29,7 +29,7 @@ pub(super) struct Worker {
 /// One entry point on one worker.
 pub(super) struct Entry {
     pub(super) worker: Rc<Worker>,
-    pub(super) entry_point: Arc<EntryPoint>,
+    pub(super) point: Arc<EntryPoint>,
     pub(super) requests: Requests,
     pub(super) counts: Rc<Counts>,
     pub(super) limits: Rc<Limits>,
@@ -52,7 +52,7 @@ pub(super) struct Client {
     pub(super) life: Rc<Life>,
     pub(super) tls_requests: Option<Arc<AtomicU64>>,
     pub(super) hints: Arc<Hints>,
-    pub(super) informational: Informational,
+    pub(super) interim: Informational,
 }
 
 impl Client {

@@ -78,10 +78,9 @@ fn info(session: &ServerConnection, server_name: Option<Box<str>>, options: Arc<
 
 /// A cipher suite by the name that Go has for it.
 fn go_name(suite: CipherSuite) -> &'static str {
-    match suite {
-        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
-        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
-        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
-        other => other.as_str().unwrap_or_default(),
-    }
+    let name = suite.as_str().unwrap_or_default();
+    let new = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
+    let of_13 = name.strip_prefix("TLS13_");
+    let found = new.into_iter().find(|go| go.strip_prefix("TLS_") == of_13);
+    found.unwrap_or(name)
 }

@@ -12,6 +12,7 @@ mod life;
 mod limit;
 mod proxy_protocol;
 mod record;
+mod refusal;
 mod serve;
 mod socket;
 mod stream;
@@ -112,12 +113,12 @@ pub struct Workers {
 
 impl Workers {
     /// Opens all sockets, then starts the threads. Nothing listens when one fails.
-    pub fn start(config: WorkersConfig) -> Result<Self, StartError> {
+    pub fn start(config: &WorkersConfig) -> Result<Self, StartError> {
         let workers = config.workers.max(1);
         let entries = config
             .entry_points
             .iter()
-            .map(|entry_point| shared(&config, entry_point))
+            .map(|entry_point| shared(config, entry_point))
             .collect::<Result<Arc<[Shared]>, _>>()?;
         let mut rows: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();

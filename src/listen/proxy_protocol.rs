@@ -104,10 +104,9 @@ fn version_2(bytes: &[u8]) -> Header {
     }
     let Some(rest) = bytes.get(16..16 + len) else { return Header::Partial };
     let client = match (command & 15, family) {
-        (0, _) => Ok((None, None)),
         (1, 0x11) => ipv4(rest).map(|(client, tlvs)| (Some(client), Some(tlvs))).ok_or(()),
         (1, 0x21) => ipv6(rest).map(|(client, tlvs)| (Some(client), Some(tlvs))).ok_or(()),
-        (1, _) => Ok((None, None)),
+        (0 | 1, _) => Ok((None, None)),
         _ => Err(()),
     };
     match client {

@@ -56,8 +56,7 @@ impl Record {
             host: Box::default(),
             suppress_forwarded_for: false,
             upgrade: None,
-            informational: (request.version() == Version::HTTP_11)
-                .then(|| client.informational.clone()),
+            informational: (request.version() == Version::HTTP_11).then(|| client.interim.clone()),
             user: None,
             served: Served::default(),
         };

@@ -7,9 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{
-    CONNECTION, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderName, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{CONNECTION, COOKIE, EXPECT, HOST};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -20,7 +18,8 @@ use super::body::{Inbound, Outbound, Stall};
 use super::client::Client;
 use super::life::{Phase, Verdict};
 use super::record::Record;
-use crate::message::{Body, forwarded, hop, host, path, plain};
+use super::refusal::Refusal;
+use crate::message::{Body, forwarded, hop, host, path};
 use crate::route::{Route, View};
 use crate::table::Table;
 
@@ -41,11 +40,10 @@ pub(super) async fn handle(
     }
     let mut record = Record::new(Rc::clone(&client), &request);
     let upgrades = !is_http2 && hop::is_upgrade(request.headers());
-    let mut response = match answer(&mut record, request).await {
-        Ok(response) | Err(response) => response,
-    };
+    let answered = answer(&mut record, request).await;
+    let mut response = answered.unwrap_or_else(Refusal::response);
     if client.life.broken.get() && !is_http2 {
-        response = closing(StatusCode::BAD_REQUEST, "400 Bad Request");
+        response = Refusal::Request.response();
     }
     record.saw_response(response.status(), response.headers());
     if client.is_used_up() {
@@ -79,12 +77,11 @@ fn tunnel(
     response.map(|_| Outbound::silent())
 }
 
-/// The whole way. An answer of the proxy's own comes as the error, so that `?` can end
-/// the way early.
+/// The whole way.
 async fn answer(
     record: &mut Record,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Response<Body>> {
+) -> Result<Response<Body>, Refusal> {
     let (mut parts, incoming) = request.into_parts();
     let route = arrive(record, &mut parts)?;
     let body = inbound(record, parts.version, incoming);
@@ -110,7 +107,7 @@ fn inbound(record: &Record, version: Version, incoming: Incoming) -> Body {
 }
 
 /// Brings a request to one form and finds its route.
-fn arrive(record: &mut Record, parts: &mut Parts) -> Result<Arc<Route>, Response<Body>> {
+fn arrive(record: &mut Record, parts: &mut Parts) -> Result<Arc<Route>, Refusal> {
     let client = Rc::clone(&record.client);
     let connection = &client.connection;
     let entry_point = &connection.entry_point;
@@ -125,7 +122,7 @@ fn arrive(record: &mut Record, parts: &mut Parts) -> Result<Arc<Route>, Response
     let table = client.entry.worker.published.load();
     check_options(&table, record)?;
     if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
-        return Err(plain(StatusCode::OK, ""));
+        return Err(Refusal::Options);
     }
     settle_path(parts, record)?;
     let routing = path::routing(parts.uri.path());
@@ -142,9 +139,9 @@ fn arrive(record: &mut Record, parts: &mut Parts) -> Result<Arc<Route>, Response
         .entry_points
         .get(entry_point.index)
         .and_then(|routers| routers.find(&view, &mut ()))
-        .ok_or_else(not_found)?;
+        .ok_or(Refusal::NotFound)?;
     if path::is_refused(parts.uri.path(), entry_point) {
-        return Err(plain(StatusCode::BAD_REQUEST, ""));
+        return Err(Refusal::Target);
     }
     Ok(Arc::clone(route))
 }
@@ -154,45 +151,44 @@ fn peer(address: IpAddr) -> IpAddr {
 }
 
 /// What no route can want.
-fn refuse_odd(parts: &Parts) -> Result<(), Response<Body>> {
+fn refuse_odd(parts: &Parts) -> Result<(), Refusal> {
     if parts.method == Method::CONNECT {
-        return Err(closing(StatusCode::NOT_IMPLEMENTED, ""));
+        return Err(Refusal::Connect);
     }
     if parts.headers.len() > FIELD_LIMIT {
-        let text = "431 Request Header Fields Too Large";
-        return Err(closing(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text));
+        return Err(Refusal::Fields);
     }
     let continues = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if parts.headers.get(EXPECT).is_some_and(|value| !continues(value)) {
-        return Err(closing(StatusCode::EXPECTATION_FAILED, ""));
+        return Err(Refusal::Expectation);
     }
     Ok(())
 }
 
 /// The authority into Host and out of the target: an absolute target and HTTP/2's
 /// `:authority` win (RFC 9112 section 3.2.2).
-fn settle_authority(parts: &mut Parts) -> Result<(), Response<Body>> {
+fn settle_authority(parts: &mut Parts) -> Result<(), Refusal> {
     let is_http2 = parts.version == Version::HTTP_2;
     if is_http2 {
         join_cookies(&mut parts.headers);
     }
     let Some(authority) = parts.uri.authority() else { return Ok(()) };
     if !host::is_valid(authority.as_str().as_bytes()) {
-        return Err(bad_request());
+        return Err(Refusal::Request);
     }
     let differs = parts
         .headers
         .get(HOST)
         .is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()));
     if is_http2 && differs {
-        return Err(bad_request());
+        return Err(Refusal::Request);
     }
-    let value = HeaderValue::from_str(authority.as_str()).map_err(|_| bad_request())?;
+    let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::Request)?;
     parts.headers.insert(HOST, value);
     let mut uri = std::mem::take(&mut parts.uri).into_parts();
     uri.scheme = None;
     uri.authority = None;
-    parts.uri = Uri::from_parts(uri).map_err(|_| bad_request())?;
+    parts.uri = Uri::from_parts(uri).map_err(|_| Refusal::Request)?;
     Ok(())
 }
 
@@ -209,10 +205,9 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// The path in its one form; routed, logged and sent on as such.
-fn settle_path(parts: &mut Parts, record: &Record) -> Result<(), Response<Body>> {
+fn settle_path(parts: &mut Parts, record: &Record) -> Result<(), Refusal> {
     let entry_point = &record.client.connection.entry_point;
-    let bad = |_| plain(StatusCode::BAD_REQUEST, "");
-    let settled = path::normalise(parts.uri.path(), entry_point).map_err(bad)?;
+    let settled = path::normalise(parts.uri.path(), entry_point).map_err(|_| Refusal::Target)?;
     let query = parts.uri.query().map(|query| path::query(query, entry_point));
     let is_same = matches!(settled, Cow::Borrowed(_))
         && query.as_ref().is_none_or(|query| matches!(query, Cow::Borrowed(_)));
@@ -224,48 +219,22 @@ fn settle_path(parts: &mut Parts, record: &Record) -> Result<(), Response<Body>>
         target.push('?');
         target.push_str(&query);
     }
-    let bad = || plain(StatusCode::BAD_REQUEST, "");
-    let target = PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).map_err(|_| bad())?;
+    let target =
+        PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).map_err(|_| Refusal::Target)?;
     let mut uri = std::mem::take(&mut parts.uri).into_parts();
     uri.path_and_query = Some(target);
-    parts.uri = Uri::from_parts(uri).map_err(|_| bad())?;
+    parts.uri = Uri::from_parts(uri).map_err(|_| Refusal::Target)?;
     Ok(())
 }
 
 /// A host whose routers ask for other TLS options than the connection was given must not
 /// be served on it: its client certificates may never have been asked for (T6).
-fn check_options(table: &Table, record: &Record) -> Result<(), Response<Body>> {
+fn check_options(table: &Table, record: &Record) -> Result<(), Refusal> {
     let Some(tls) = &record.client.connection.tls else { return Ok(()) };
     let index = record.client.connection.entry_point.index;
     let wanted = table.tls.options_for(index, &record.exchange.host);
     if wanted.map_or(DEFAULT_OPTIONS, |options| options) == &*tls.options {
         return Ok(());
     }
-    Err(with_text(StatusCode::MISDIRECTED_REQUEST, "Misdirected Request\n"))
-}
-
-fn not_found() -> Response<Body> {
-    with_text(StatusCode::NOT_FOUND, "404 page not found\n")
-}
-
-fn bad_request() -> Response<Body> {
-    closing(StatusCode::BAD_REQUEST, "400 Bad Request")
-}
-
-/// As Go's `http.Error`.
-fn with_text(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = plain(status, text);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-}
-
-/// The last answer on an HTTP/1 connection.
-fn closing(status: StatusCode, text: &'static str) -> Response<Body> {
-    const CLOSE: (HeaderName, HeaderValue) = (CONNECTION, HeaderValue::from_static("close"));
-    let mut response = plain(status, text);
-    let (name, value) = CLOSE;
-    response.headers_mut().insert(name, value);
-    response
+    Err(Refusal::Misdirected)
 }

@@ -78,19 +78,21 @@ fn is_without_ipv6(error: &io::Error) -> bool {
 
 fn mend(error: &io::Error, address: SocketAddr) -> String {
     let port = address.port();
-    match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
+    let kind = error.kind();
+    if kind == io::ErrorKind::AddrInUse {
+        format!(
             "another process listens on port {port} (`ss -ltnp 'sport = :{port}'` shows it): stop \
              it, or choose another port"
-        ),
-        io::ErrorKind::PermissionDenied => format!(
+        )
+    } else if kind == io::ErrorKind::PermissionDenied {
+        format!(
             "ports below 1024 need a right: add the capability NET_BIND_SERVICE, lower the sysctl \
              net.ipv4.ip_unprivileged_port_start, or choose a port above 1023 instead of {port}"
-        ),
-        io::ErrorKind::AddrNotAvailable => {
-            format!("this machine has no address {}: leave it out to listen on all", address.ip())
-        }
-        _ => "check the address of this entry point".to_owned(),
+        )
+    } else if kind == io::ErrorKind::AddrNotAvailable {
+        format!("this machine has no address {}: leave it out to listen on all", address.ip())
+    } else {
+        "check the address of this entry point".to_owned()
     }
 }
 

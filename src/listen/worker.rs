@@ -157,7 +157,7 @@ fn entry(worker: &Rc<Worker>, shared: &Shared, total: &Arc<AtomicUsize>) -> Entr
     let transport = &settings.transport;
     Entry {
         worker: Rc::clone(worker),
-        entry_point: Arc::clone(&shared.entry_point),
+        point: Arc::clone(&shared.entry_point),
         requests: worker.metrics.entry_point(&shared.entry_point.name),
         counts: Rc::new(Counts {
             total: Arc::clone(total),

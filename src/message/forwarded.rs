@@ -165,7 +165,7 @@ mod tests {
             client_subject: None,
             client_certificates: Box::new([]),
         });
-        Connection { trusted, tls, ..Connection::for_tests() }
+        Connection { tls, trusted, ..Connection::for_tests() }
     }
 
     fn get<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

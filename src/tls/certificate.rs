@@ -172,13 +172,11 @@ pub(super) fn facts(der: &CertificateDer<'_>) -> Option<Facts> {
 }
 
 fn alternative_name(name: &GeneralName<'_>) -> Option<String> {
-    match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        GeneralName::IPAddress(bytes) => {
-            let v4 = <[u8; 4]>::try_from(*bytes).map(std::net::IpAddr::from);
-            let v6 = || <[u8; 16]>::try_from(*bytes).map(std::net::IpAddr::from);
-            v4.or_else(|_| v6()).ok().map(|address| address.to_string())
-        }
-        _ => None,
+    if let GeneralName::DNSName(name) = name {
+        return Some(name.to_ascii_lowercase());
     }
+    let GeneralName::IPAddress(bytes) = name else { return None };
+    let v4 = <[u8; 4]>::try_from(*bytes).map(std::net::IpAddr::from);
+    let v6 = || <[u8; 16]>::try_from(*bytes).map(std::net::IpAddr::from);
+    v4.or_else(|_| v6()).ok().map(|address| address.to_string())
 }

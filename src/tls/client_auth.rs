@@ -50,7 +50,8 @@ fn verified(
     let builder =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let builder = if is_needed { builder } else { builder.allow_unauthenticated() };
-    Ok(builder.build().map_err(|error| error.to_string())?)
+    let built = builder.build().map_err(|error| error.to_string())?;
+    Ok(built)
 }
 
 /// Takes any certificate; the client must still hold its key.

@@ -104,7 +104,16 @@ impl Index {
 
     /// The options' name that a request for this host asks for, to find misdirected ones.
     pub fn options_for(&self, entry_point: usize, host: &str) -> Option<&Arc<str>> {
-        self.hosts.get(entry_point)?.get(host)
+        let hosts = self.hosts.get(entry_point)?;
+        hosts.get(host).or_else(|| {
+            // `*.example.org`: 255 bytes hold any name that DNS does.
+            let (_, parent) = host.split_once('.')?;
+            let mut wildcard = [0; 255];
+            let wildcard = wildcard.get_mut(..parent.len() + 2)?;
+            wildcard.get_mut(..2)?.copy_from_slice(b"*.");
+            wildcard.get_mut(2..)?.copy_from_slice(parent.as_bytes());
+            hosts.get(std::str::from_utf8(wildcard).ok()?)
+        })
     }
 
     /// The certificate, key and CA files that were read, to be watched.

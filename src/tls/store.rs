@@ -83,7 +83,7 @@ pub(super) fn build(
     previous: &Arc<Certificates>,
     problems: &mut Vec<Problem>,
 ) -> Arc<Certificates> {
-    let mut made = Certificates { generated: previous.generated.clone(), ..Default::default() };
+    let mut chosen = Certificates { generated: previous.generated.clone(), ..Default::default() };
     let mut load = |files: &model::CertificateFiles, origin: &Origin, what: &str| {
         let loaded = loader.pair(&files.cert_file, &files.key_file);
         loaded
@@ -98,7 +98,7 @@ pub(super) fn build(
     for declared in &tls.certificates {
         let origin = declared.from.first().cloned().unwrap_or(Origin::Internal);
         if let Some(loaded) = load(&declared.value, &origin, "tls.certificates") {
-            made.add(&loaded);
+            chosen.add(&loaded);
         }
     }
     let store = tls.stores.iter().find(|(name, _)| name.local() == "default");
@@ -106,13 +106,13 @@ pub(super) fn build(
         && let Some(files) = &store.value.default_certificate
     {
         let origin = store.from.first().cloned().unwrap_or(Origin::Internal);
-        made.fallback = load(files, &origin, "tls.stores.default.defaultCertificate");
+        chosen.fallback = load(files, &origin, "tls.stores.default.defaultCertificate");
     }
-    if made.fallback.is_none() {
-        if made.generated.is_none() {
-            made.generated = default::generate().map_err(|problem| problems.push(problem)).ok();
+    if chosen.fallback.is_none() {
+        if chosen.generated.is_none() {
+            chosen.generated = default::generate().map_err(|problem| problems.push(problem)).ok();
         }
-        made.fallback.clone_from(&made.generated);
+        chosen.fallback.clone_from(&chosen.generated);
     }
-    if made.is_same(previous) { Arc::clone(previous) } else { Arc::new(made) }
+    if chosen.is_same(previous) { Arc::clone(previous) } else { Arc::new(chosen) }
 }

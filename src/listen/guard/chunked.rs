@@ -78,9 +78,10 @@ impl Chunked {
                 }
                 at += text;
                 if text < rest.len() {
-                    self.state = match self.state {
-                        State::Extension { last } => State::SizeEnd { value: last },
-                        _ => State::TrailerLf,
+                    self.state = if let State::Extension { last } = self.state {
+                        State::SizeEnd { value: last }
+                    } else {
+                        State::TrailerLf
                     };
                     at += 1;
                 }
@@ -109,7 +110,7 @@ impl Chunked {
                 i64::try_from(value).ok()?;
                 State::Size { digits: digits + 1, value }
             }
-            (State::SizeEnd { value: 0 }, b'\n') => State::TrailerStart,
+            (State::SizeEnd { value: 0 } | State::TrailerLf, b'\n') => State::TrailerStart,
             (State::SizeEnd { value }, b'\n') => State::Data { left: value },
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => State::Size { digits: 0, value: 0 },
@@ -122,7 +123,6 @@ impl Chunked {
                 State::TrailerName
             }
             (State::TrailerName, b':') => State::TrailerValue,
-            (State::TrailerLf, b'\n') => State::TrailerStart,
             (State::EndLf, b'\n') => State::Done,
             _ => return None,
         })

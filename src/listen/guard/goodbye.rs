@@ -70,12 +70,12 @@ pub(super) struct Goodbye {
 
 impl Goodbye {
     /// Bytes that the client sent.
-    pub(super) fn from_client(&mut self, bytes: &[u8]) {
+    pub(super) fn client_sent(&mut self, bytes: &[u8]) {
         self.client.advance(bytes);
     }
 
     /// Bytes that the server sent.
-    pub(super) fn from_server(&mut self, bytes: &[u8]) {
+    pub(super) fn server_sent(&mut self, bytes: &[u8]) {
         self.server.advance(bytes);
     }
 
@@ -111,9 +111,9 @@ mod tests {
     #[test]
     fn a_close_frame_goes_only_between_frames() {
         let mut goodbye = Goodbye::default();
-        goodbye.from_server(&[0x81, 0x05, b'h', b'e']);
+        goodbye.server_sent(&[0x81, 0x05, b'h', b'e']);
         assert_eq!(goodbye.for_client(), None);
-        goodbye.from_server(b"llo");
+        goodbye.server_sent(b"llo");
         assert_eq!(goodbye.for_client(), Some(TO_CLIENT));
         assert_eq!(goodbye.for_client(), None);
     }

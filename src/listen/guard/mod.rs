@@ -11,7 +11,6 @@ mod hints;
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -310,7 +309,7 @@ impl AsyncRead for Guarded {
             // The connection's own task has ended; the tunnel's is to be woken now.
             life.register(cx.waker());
             let bytes = buf.filled().get(before..).unwrap_or_default();
-            goodbye.from_client(bytes);
+            goodbye.client_sent(bytes);
             let (sent, received) = life.tunnel_bytes.get();
             let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             life.tunnel_bytes.set((sent, received.saturating_add(len)));
@@ -388,7 +387,7 @@ impl AsyncWrite for Guarded {
         let written = Pin::new(&mut this.stream).poll_write(cx, buf);
         let len = this.wrote(buf, &written);
         if let Some(goodbye) = &mut this.goodbye {
-            goodbye.from_server(buf.get(..len).unwrap_or_default());
+            goodbye.server_sent(buf.get(..len).unwrap_or_default());
         }
         written
     }
