@@ -40,6 +40,8 @@ pub(super) struct LoadBalancer {
 /// What is kept of a request while it is on its way.
 struct Trip {
     tried: Tried,
+    /// Upgrades do not wait: what they open lives long, and clients open it anew.
+    may_wait: bool,
     /// When waiting for a server ends.
     hold_until: Option<Instant>,
     sticky: Option<Arc<Replica>>,
@@ -135,9 +137,11 @@ impl LoadBalancer {
         forwarded::before_send(exchange, headers);
         let keeps_host = self.settings.pass_host_header
             && headers.get(HOST).is_some_and(|host| !host.is_empty());
+        let is_upgrade = headers.contains_key(UPGRADE);
         let asked_gzip = upstream::gzip::ask(request);
         Trip {
             tried: Tried::new(),
+            may_wait: !self.settings.hold.is_zero() && !is_upgrade,
             hold_until: None,
             sticky,
             must_set_cookie,
@@ -171,7 +175,7 @@ impl LoadBalancer {
             if let Some(replica) = self.pick(trip, exchange) {
                 return Some(replica);
             }
-            if self.settings.hold.is_zero() {
+            if !trip.may_wait {
                 return None;
             }
             let until = *trip.hold_until.get_or_insert_with(|| Instant::now() + self.settings.hold);

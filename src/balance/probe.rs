@@ -1,5 +1,6 @@
 //! One active health check of one server.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,10 @@ async fn ask(
         let status = reply.response.status();
         let next = if settings.follow_redirects { next(&target, &reply.response) } else { None };
         drain(reply).await;
+        if next.as_ref().is_some_and(is_link_local) {
+            // A container must not have the proxy ask a cloud's metadata service.
+            return Err(format!("{} redirects to a link-local address", target.path()));
+        }
         let Some(next) = next else { return verdict(&method, &target, status, settings.status) };
         if next.authority() != target.authority() || next.scheme() != target.scheme() {
             server = Server::parse(&next.to_string(), false, transport)?;
@@ -197,6 +202,17 @@ fn next(from: &Uri, response: &Response<Body>) -> Option<Uri> {
     text.split('#').next()?.parse().ok()
 }
 
+fn is_link_local(target: &Uri) -> bool {
+    let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
+    match host.parse() {
+        Ok(IpAddr::V4(ip)) => ip.is_link_local(),
+        Ok(IpAddr::V6(ip)) => {
+            ip.is_unicast_link_local() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_link_local())
+        }
+        Err(_) => false,
+    }
+}
+
 async fn drain(reply: Reply) {
     let Reply { response, lease } = reply;
     let body = http_body_util::Limited::new(response.into_body(), MAX_BODY);
@@ -270,5 +286,18 @@ mod tests {
             assert_eq!(next(&from, &response.unwrap()).unwrap().to_string(), wanted);
         }
         assert_eq!(next(&from, &Response::new(Body::empty())), None);
+    }
+
+    #[test]
+    fn link_local_addresses_are_told() {
+        for (target, is_so) in [
+            ("http://169.254.169.254/latest", true),
+            ("http://[fe80::1]/", true),
+            ("http://[::ffff:169.254.1.1]:80/", true),
+            ("http://10.0.0.1/", false),
+            ("http://example.com/", false),
+        ] {
+            assert_eq!(is_link_local(&target.parse().unwrap()), is_so, "{target}");
+        }
     }
 }

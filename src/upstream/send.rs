@@ -10,6 +10,7 @@ use http::uri::{Authority, Scheme as UriScheme};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use hyper::ext::ReasonPhrase;
 use tokio::sync::Notify;
 
 use super::connect::{Fresh, connect};
@@ -176,7 +177,7 @@ fn finish(
     match answer {
         None => Err(SendError::Sent(Cause::TimedOut)),
         Some(Ok(response)) => match unsound(&response, is_upgrade) {
-            None => Ok(Reply { response: response.map(Body::from), lease }),
+            None => Ok(Reply { response: worded(response.map(Body::from)), lease }),
             Some(why) => {
                 let error = io::Error::new(io::ErrorKind::InvalidData, why);
                 Err(SendError::Sent(Cause::Unreachable(error)))
@@ -190,6 +191,20 @@ fn finish(
             None => Err(SendError::Sent(cause(error.into_error()))),
         },
     }
+}
+
+/// As Traefik: the reason is ours, also where the server or the standard has none.
+fn worded(mut response: Response<Body>) -> Response<Body> {
+    let status = response.status();
+    if status.canonical_reason().is_none() {
+        let text = format!("status code {}", status.as_u16());
+        if let Ok(reason) = ReasonPhrase::try_from(text) {
+            response.extensions_mut().insert(reason);
+        }
+    } else {
+        response.extensions_mut().remove::<ReasonPhrase>();
+    }
+    response
 }
 
 /// Answers that hyper takes and that must not be passed on.

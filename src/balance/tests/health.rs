@@ -134,6 +134,77 @@ fn requests_wait_for_a_container_that_starts() {
 }
 
 #[test]
+fn upgrades_do_not_wait() {
+    on_worker(async {
+        let url = refusing().await;
+        let service = service(settings(vec![container(&url, "a", EngineState::Starting)]));
+        let mut request = get("/");
+        request.headers_mut().insert("connection", "upgrade".parse().unwrap());
+        request.headers_mut().insert("upgrade", "websocket".parse().unwrap());
+
+        assert_eq!(ask(&service, request).await.status(), 503);
+    });
+}
+
+/// Answers gRPC health checks: serving while the cell says so.
+async fn grpc_server(is_serving: Rc<Cell<bool>>) -> String {
+    #[derive(Clone)]
+    struct Local;
+    impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
+        fn execute(&self, future: F) {
+            tokio::task::spawn_local(async move {
+                future.await;
+            });
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::task::spawn_local(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let is_serving = Rc::clone(&is_serving);
+            let answer = move |request: Request<hyper::body::Incoming>| {
+                assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+                let status = if is_serving.get() { 1 } else { 2 };
+                let mut trailers = http::HeaderMap::new();
+                trailers.insert("grpc-status", "0".parse().unwrap());
+                let message = vec![0, 0, 0, 0, 2, 8, status].into();
+                let frames =
+                    [http_body::Frame::data(message), http_body::Frame::trailers(trailers)];
+                let frames = futures_util::stream::iter(frames.map(Ok));
+                let body = Body::boxed(http_body_util::StreamBody::new(frames));
+                async { Ok::<_, std::convert::Infallible>(Response::new(body)) }
+            };
+            let io = hyper_util::rt::TokioIo::new(stream);
+            let service = hyper::service::service_fn(answer);
+            tokio::task::spawn_local(
+                hyper::server::conn::http2::Builder::new(Local).serve_connection(io, service),
+            );
+        }
+    });
+    url
+}
+
+#[test]
+fn a_grpc_server_is_asked_by_its_own_protocol() {
+    on_worker(async {
+        let is_serving = Rc::new(Cell::new(false));
+        let url = grpc_server(Rc::clone(&is_serving)).await;
+        let service = service(LoadBalancerSettings {
+            health_check: Some(HealthCheckSettings { grpc: true, ..every(10) }),
+            ..settings(vec![server(&url)])
+        });
+        let replica = Arc::clone(&service.replicas()[0]);
+        let (_checks, _) = check(&service);
+
+        eventually("down", || !replica.is_up()).await;
+        assert_eq!(&*replica.reason(), "health check: gRPC health check: not serving");
+        is_serving.set(true);
+        eventually("up", || replica.is_up()).await;
+    });
+}
+
+#[test]
 fn waiting_ends_in_time_and_with_the_client() {
     on_worker(async {
         let hold = Duration::from_millis(40);

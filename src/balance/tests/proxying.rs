@@ -162,6 +162,38 @@ fn a_client_that_goes_away_cancels_the_request() {
 }
 
 #[test]
+fn gzip_is_asked_for_where_the_client_left_it_open() {
+    on_worker(async {
+        let fake = Fake::new(|_, _| Act::Say(ok("a"))).await;
+        let service = service(settings(vec![server(&fake.url)]));
+        let mut choosy = get("/");
+        choosy.headers_mut().insert("accept-encoding", "br".parse().unwrap());
+
+        text(ask(&service, get("/")).await).await;
+        text(ask(&service, choosy).await).await;
+
+        let seen = fake.requests.borrow();
+        assert!(seen[0].contains("\r\nAccept-Encoding: gzip\r\n"), "{}", seen[0]);
+        assert!(seen[1].contains("\r\nAccept-Encoding: br\r\n"), "{}", seen[1]);
+    });
+}
+
+#[test]
+fn reasons_are_the_standards_whatever_the_server_says() {
+    on_worker(async {
+        for (line, wanted) in [("200 Fine", "200 OK"), ("599 Odd", "599 status code 599")] {
+            let fake = Fake::new(move |_, _| Act::Say(ok("a").replace("200 OK", line))).await;
+            let mut client = client(&service(settings(vec![server(&fake.url)])));
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+
+            let answer = read_until(&mut client, "\r\n").await;
+
+            assert_eq!(answer, format!("HTTP/1.1 {wanted}\r\n"));
+        }
+    });
+}
+
+#[test]
 fn interim_answers_are_told() {
     on_worker(async {
         let fake = Fake::new(|_, _| {
