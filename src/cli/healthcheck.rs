@@ -139,7 +139,7 @@ mod tests {
     fn settings(ping: Option<Ping>, address: &str) -> Settings {
         let point = EntryPoint { address: address.to_owned(), ..EntryPoint::default() };
         let entry_points = [("traefik".to_owned(), point)].into();
-        Settings { ping, entry_points, ..Settings::default() }
+        Settings { entry_points, ping, ..Settings::default() }
     }
 
     #[test]

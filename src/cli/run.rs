@@ -196,6 +196,10 @@ impl Proxy {
                 ending.clone(),
             ));
         }
+        if settings.providers.file.is_some() {
+            let file = provider::file::run(Arc::clone(settings), sender, ending.clone());
+            tasks.spawn_local(file);
+        }
         if settings.providers.docker.is_none() && settings.providers.file.is_none() {
             tracing::warn!(
                 "no provider is set, so there is nothing to route to; set providers.docker \
