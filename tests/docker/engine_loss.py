@@ -78,7 +78,7 @@ class Given:
         flags = [
             f"--providers.docker.endpoint=unix://{self.socket.path}",
             "--providers.docker.exposedByDefault=false",
-            f"--providers.docker.constraints=Label(`wharf.test.run`, `{engine.RUN}`)",
+            f"--providers.docker.constraints=Label(`wharf-test.run`, `{engine.RUN}`)",
         ]
         self.containers = [self.start("app1")]
         self.proxy = Proxy("loss", flags)

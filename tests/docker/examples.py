@@ -76,7 +76,7 @@ def _(_none):
         labels = {"traefik.enable": "true", "traefik.http.routers.a.rule": "Host(`a.test`)", "traefik.http.services.a.loadbalancer.server.port": "8080"}
         app = engine.start("rootless-app", network.name, ["demo-server"], labels)
         flags = ["--providers.docker=true", "--providers.docker.exposedByDefault=false"]
-        flags.append(f"--providers.docker.constraints=Label(`wharf.test.run`, `{engine.RUN}`)")
+        flags.append(f"--providers.docker.constraints=Label(`wharf-test.run`, `{engine.RUN}`)")
         proxy = proxy_container(network, "rootless", flags, user=f"65532:{group}")
         try:
             where = engine.address(proxy)

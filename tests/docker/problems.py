@@ -54,7 +54,7 @@ class Given:
         flags = [
             "--providers.docker=true",
             "--providers.docker.exposedByDefault=false",
-            f"--providers.docker.constraints=Label(`wharf.test.run`, `{engine.RUN}`)",
+            f"--providers.docker.constraints=Label(`wharf-test.run`, `{engine.RUN}`)",
         ]
         self.proxy = Proxy("problems", flags)
         self.good = self.start("good", {"traefik.http.routers.good.rule": "Host(`good.test`)"})

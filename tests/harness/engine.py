@@ -121,7 +121,7 @@ def start(name, network, command, labels=None, extra=None):
     body = {
         "Image": image(),
         "Cmd": command,
-        "Labels": {**(labels or {}), "wharf.test.run": RUN},
+        "Labels": {**(labels or {}), "wharf-test.run": RUN},
         "HostConfig": {"NetworkMode": network},
         **(extra or {}),
     }
@@ -141,7 +141,7 @@ class Network:
         self.name = f"{RUN}-{name}"
 
     def __enter__(self):
-        body = {"Name": self.name, "Labels": {"wharf.test.run": RUN}}
+        body = {"Name": self.name, "Labels": {"wharf-test.run": RUN}}
         self.id = call("POST", "/networks/create", body)["Id"]
         return self
 
@@ -152,7 +152,7 @@ class Network:
 def sweep():
     """Removes everything of this run, by id; also called by tests/run at its end."""
     try:
-        left = containers([f"wharf.test.run={RUN}"])
+        left = containers([f"wharf-test.run={RUN}"])
         for project in {c["Labels"].get("com.docker.compose.project") for c in containers([])}:
             if project and project.startswith(RUN):
                 left += containers([f"com.docker.compose.project={project}"])

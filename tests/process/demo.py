@@ -34,7 +34,7 @@ class Demo(Process):
 
 
 def marked():
-    return engine.containers(["wharf.demo.run"])
+    return engine.containers(["wharf-demo.run"])
 
 
 def shows(demo):

@@ -26,7 +26,7 @@ pub(super) const SERVICES: [Service; 3] = [
 ];
 
 /// The label that marks what belongs to a demo; its value says to which.
-pub(super) const MARK: &str = "wharf.demo.run";
+pub(super) const MARK: &str = "wharf-demo.run";
 
 impl Service {
     /// The labels of its containers. `run` keeps two demos on one engine apart.
