@@ -1,5 +1,6 @@
 """The binary as a process of this machine: the proxy, and demo servers behind it."""
 
+import atexit
 import os
 import shutil
 import signal
@@ -72,6 +73,8 @@ class Process:
             stdin=subprocess.DEVNULL,
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder), **(env or {})},
         )
+        # A check that fails before its `with` leaves none behind.
+        atexit.register(self.stop)
 
     def __enter__(self):
         return self
@@ -102,6 +105,7 @@ class Process:
                 self.child.kill()
                 self.child.wait()
         self.output.close()
+        atexit.unregister(self.stop)
 
 
 class Proxy(Process):
