@@ -31,10 +31,11 @@ const ORDER: [&str; 20] = [
 ];
 
 /// Crates that only some places may name: the crate, then path prefixes below `src/`.
-/// `cli/demo` stands in for the user's project and, without an engine, for the engine.
+/// `cli/demo` stands in for the user's project and, without an engine, for the engine;
+/// `balance/tests` for the clients and servers at both ends.
 const NAMED_BY: [(&str, &[&str]); 4] = [
-    ("hyper", &["listen", "upstream", "message", "cli/demo"]),
-    ("hyper_util", &["listen", "upstream", "message", "cli/demo"]),
+    ("hyper", &["listen", "upstream", "message", "cli/demo", "balance/tests"]),
+    ("hyper_util", &["listen", "upstream", "message", "cli/demo", "balance/tests"]),
     ("bollard", &["provider/docker", "cli/demo"]),
     ("prometheus_client", &["observe"]),
 ];
