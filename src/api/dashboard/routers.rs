@@ -29,6 +29,13 @@ struct Row {
     error: String,
 }
 
+impl Row {
+    /// Wharf's own routers stand above whatever a user can reasonably write.
+    fn is_topmost(&self) -> bool {
+        self.priority > i64::MAX - 1000
+    }
+}
+
 pub(super) fn page(visit: &Visit<'_>) -> Routers {
     let (controls, rows) = controls::list(visit, 50, || view::routers(visit.table));
     Routers {
