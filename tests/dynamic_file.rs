@@ -1,6 +1,8 @@
 //! Every option of the dynamic configuration that only files can say, from the reference
 //! table: seen in the model or refused by its name, and never with the rest of the file.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected is to fail")]
+
 use std::fmt::Write;
 use std::sync::Arc;
 

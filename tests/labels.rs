@@ -1,6 +1,8 @@
 //! Every label key that Traefik knows, from the reference table: what is built decodes and is
 //! seen in the model, what is not is refused by its name; bad values do what the table says.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected is to fail")]
+
 use std::sync::Arc;
 
 use wharf::labels::{Container, Decoder, Network};

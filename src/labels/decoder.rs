@@ -121,37 +121,44 @@ impl Decoder {
         container::is_wanted(&self.options, labels)
     }
 
-    /// Takes a container, new or changed.
-    pub fn update(&mut self, container: &Arc<Container>) {
+    /// Takes a container, new or changed; true when that can change what is served.
+    pub fn update(&mut self, container: &Arc<Container>) -> bool {
         let id = &container.container.id;
-        self.forget(id);
+        let before = self.forget(id);
         if let Some(host) = container.network_mode.strip_prefix("container:") {
             self.joined.entry(host.into()).or_default().insert(Arc::clone(id));
         }
         self.learn(Arc::clone(container));
-        self.follow(id);
+        let is_followed = self.follow(id);
+        let after = self.entries.get(id).map(|entry| &entry.parts);
+        is_followed
+            || before.is_some_and(|parts| !parts.is_empty())
+            || after.is_some_and(|p| !p.is_empty())
     }
 
-    /// Forgets a container.
-    pub fn remove(&mut self, id: &str) {
+    /// Forgets a container; true when that can change what is served.
+    pub fn remove(&mut self, id: &str) -> bool {
         let id: Arc<str> = id.into();
-        self.forget(&id);
-        self.follow(&id);
+        let before = self.forget(&id);
+        self.follow(&id) || before.is_some_and(|parts| !parts.is_empty())
     }
 
-    /// Reads those again that have joined the network of `host`.
-    fn follow(&mut self, host: &Arc<str>) {
-        for id in self.joined.get(host).cloned().unwrap_or_default() {
+    /// Reads those again that have joined the network of `host`; true when there are any.
+    fn follow(&mut self, host: &Arc<str>) -> bool {
+        let guests = self.joined.get(host).cloned().unwrap_or_default();
+        let is_followed = !guests.is_empty();
+        for id in guests {
             if let Some(container) = self.entries.get(&id).map(|e| Arc::clone(&e.container)) {
                 self.forget(&id);
                 self.joined.entry(Arc::clone(host)).or_default().insert(id);
                 self.learn(container);
             }
         }
+        is_followed
     }
 
-    fn forget(&mut self, id: &Arc<str>) {
-        let Some(Entry { container, parts }) = self.entries.remove(id) else { return };
+    fn forget(&mut self, id: &Arc<str>) -> Option<Parts> {
+        let Entry { container, parts } = self.entries.remove(id)?;
         self.routers.forget(id, &parts);
         self.middlewares.forget(id, &parts);
         self.services.forget(id, &parts);
@@ -160,6 +167,7 @@ impl Decoder {
         {
             guests.remove(id);
         }
+        Some(parts)
     }
 
     fn learn(&mut self, container: Arc<Container>) {

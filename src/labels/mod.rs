@@ -6,6 +6,7 @@ mod decoder;
 mod known;
 mod merge;
 mod name;
+mod read;
 mod service;
 mod template;
 

@@ -102,16 +102,14 @@ impl Known {
             return Step::default();
         }
         Arc::make_mut(container).state = state;
-        self.decoder.update(container);
-        self.dirty = true;
+        self.dirty |= self.decoder.update(container);
         Step { inspect: None, replica: Some((Arc::clone(id), state)) }
     }
 
     fn remove(&mut self, id: &Arc<str>) {
         self.told.remove(id);
         if self.containers.remove(id).is_some() {
-            self.decoder.remove(id);
-            self.dirty = true;
+            self.dirty |= self.decoder.remove(id);
         }
     }
 
@@ -140,9 +138,8 @@ impl Known {
         let state = found.state;
         let changed = before.is_some_and(|before| before.state != state);
         let found = Arc::new(found);
-        self.decoder.update(&found);
+        self.dirty |= self.decoder.update(&found);
         self.containers.insert(Arc::clone(id), found);
-        self.dirty = true;
         Step { inspect: None, replica: changed.then(|| (Arc::clone(id), state)) }
     }
 
@@ -182,9 +179,8 @@ impl Known {
                 self.told.remove(&id);
             }
             let found = Arc::new(found);
-            self.decoder.update(&found);
+            self.dirty |= self.decoder.update(&found);
             self.containers.insert(id, found);
-            self.dirty = true;
         }
         (inspect, differences)
     }

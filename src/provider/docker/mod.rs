@@ -6,6 +6,7 @@ mod engine;
 mod event;
 mod inspect;
 mod known;
+mod session;
 mod watch;
 mod wire;
 

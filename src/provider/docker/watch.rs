@@ -1,6 +1,6 @@
 //! The watching itself: connect, subscribe, list, follow events, and again when it breaks.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,14 +16,13 @@ use super::engine::{Engine, Error};
 use super::event::{Action, Event};
 use super::inspect;
 use super::known::{Known, Step};
+use super::session::Session;
 use crate::labels::{Container, Decoder};
 use crate::model::{Desired, Provider};
 use crate::problem::{Code, Origin, Problem};
 use crate::provider::{Change, EngineState};
 use crate::settings;
 
-/// Calls to the engine at once.
-const INSPECTS: usize = 16;
 /// How long a change may wait for others that are already being looked at.
 const GATHER: Duration = Duration::from_millis(20);
 /// The least time between two desired states.
@@ -67,42 +66,6 @@ pub(super) struct Watch {
 
 /// How a session ended without an error.
 struct Finished;
-
-/// One connection's bookkeeping.
-#[derive(Default)]
-struct Session {
-    waiting: VecDeque<Arc<str>>,
-    queued: HashSet<Arc<str>>,
-    running: HashSet<Arc<str>>,
-    /// What was heard of since the running list was asked for.
-    touched: HashSet<Arc<str>>,
-    /// Signals that were sent to containers whose stop signal is not known yet.
-    signals: Vec<(Arc<str>, i32)>,
-}
-
-impl Session {
-    fn ask(&mut self, id: Arc<str>) {
-        if self.queued.insert(Arc::clone(&id)) {
-            self.waiting.push_back(id);
-        }
-    }
-
-    /// The next to look at. One that is being looked at waits: its answer may be of before.
-    fn next(&mut self) -> Option<Arc<str>> {
-        if self.running.len() >= INSPECTS {
-            return None;
-        }
-        let free = self.waiting.iter().position(|id| !self.running.contains(id))?;
-        let id = self.waiting.remove(free)?;
-        self.queued.remove(&id);
-        self.running.insert(Arc::clone(&id));
-        Some(id)
-    }
-
-    fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.running.is_empty()
-    }
-}
 
 impl Watch {
     pub(super) fn new(
