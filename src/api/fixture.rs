@@ -32,7 +32,8 @@ pub(super) struct Site {
 }
 
 fn container(name: &str) -> ContainerRef {
-    let id: String = name.bytes().cycle().take(32).map(|byte| format!("{byte:02x}")).collect();
+    let sum = name.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
+    let id = format!("{sum:016x}").repeat(4);
     ContainerRef { name: name.into(), id: id.into() }
 }
 
@@ -90,7 +91,6 @@ fn desired() -> Desired {
         ("notificationservice", 8082, &[Running, Stopping]),
     ];
     for (name, port, states) in backends {
-        let short = name.split(['s', '-', 'n']).next().unwrap_or(name);
         let containers: Vec<String> =
             (1..=states.len()).map(|n| format!("musicshare-{name}-{n}")).collect();
         let from = |key: &str| containers.iter().map(|name| label(name, key)).collect::<Vec<_>>();
@@ -114,7 +114,7 @@ fn desired() -> Desired {
             spec(&format!("stripPrefix: {{prefixes: [/api/{name}]}}")),
             from(&format!("traefik.http.middlewares.{strip}.stripprefix.prefixes")),
         );
-        let rule = api(if short.is_empty() { name } else { name });
+        let rule = api(name);
         put(
             &mut all.routers,
             name,
@@ -183,6 +183,11 @@ fn rest(all: &mut Desired) {
         router("web", "Host(`b.example.test`)", "frontend", &["nope"]),
         vec![label("broken-1", "traefik.http.routers.broken.rule")],
     );
+    odd(all, file);
+}
+
+/// A service of services, and names and problems that are markup.
+fn odd(all: &mut Desired, file: impl Fn(u32) -> Vec<Origin>) {
     let shares = [("frontend@docker", 3), ("music-service@docker", 1)];
     let shares = shares
         .map(|(name, weight)| WeightedService { name: name.to_owned(), weight: Some(weight) });
