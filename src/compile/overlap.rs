@@ -15,7 +15,7 @@ pub(super) fn find(
     routes: &BTreeMap<Name, Arc<Route>>,
     problems: &mut Vec<Problem>,
 ) {
-    let mut first: HashMap<_, (&Placed, &Arc<Route>)> = HashMap::with_capacity(placed.len());
+    let mut first: HashMap<_, (&Placed, &Arc<Route>), ahash::RandomState> = HashMap::default();
     for one in placed.iter().filter(|one| !is_internal(&one.name)) {
         let Some(route) = routes.get(&one.name) else { continue };
         let mut rival = None;

@@ -44,7 +44,7 @@ pub(super) fn settle(
 ) {
     const TEXT: &str = "router's TLSOptions configuration is conflicting with other routers on \
                         the same entrypoint and host, default TLS options will be used instead";
-    let mut by_host: HashMap<_, Vec<&Claim>> = HashMap::new();
+    let mut by_host: HashMap<_, Vec<&Claim>, ahash::RandomState> = HashMap::default();
     for claim in claims {
         by_host.entry((claim.entry_point, &claim.host)).or_default().push(claim);
     }

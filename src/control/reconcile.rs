@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::news;
@@ -17,6 +18,9 @@ use crate::table::{Published, Table};
 
 /// Changes taken in one go before time is looked at again.
 const BATCH: usize = 256;
+
+/// How often certificate files are looked at: they change without their provider's files.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Runs until cancelled. Publishes what Wharf itself serves at once, before any provider
 /// has spoken.
@@ -34,9 +38,11 @@ pub async fn run(
     let mut due: Option<Instant> = None;
     let mut batch = Vec::with_capacity(BATCH);
     let mut is_open = true;
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         // Each branch may be dropped at any await without loss: `recv_many` takes nothing
-        // unless it returns.
+        // unless it returns, and a tick that is lost comes again.
         tokio::select! {
             biased;
             () = token.cancelled() => return,
@@ -45,6 +51,11 @@ pub async fn run(
                 reconciler.publish();
                 pace.made(began, Instant::now());
                 due = None;
+            }
+            _ = looks.tick(), if due.is_none() => {
+                if reconciler.published.load().tls.is_stale() {
+                    due = Some(pace.due(Instant::now()));
+                }
             }
             count = changes.recv_many(&mut batch, BATCH), if is_open => {
                 // All providers have ended; what they said last still stands.
@@ -142,6 +153,11 @@ impl Reconciler {
         self.pass_on(&after);
         self.published.store(Arc::clone(&after));
         self.cx.metrics.reload();
+        let certificates = after.tls.facts().map(|facts| {
+            let names = facts.names.join(",");
+            (facts.common_name.clone(), facts.serial.clone(), names, facts.not_after)
+        });
+        self.cx.metrics.set_certificates(certificates);
         news::tell(&before, &after);
     }
 
