@@ -13,6 +13,10 @@ use crate::tree;
 /// One service: exactly one of the kinds. Serializes as `{"loadBalancer": {...}}`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every service is of the largest kind, so a box would save nothing"
+)]
 pub enum Service {
     /// Servers behind one name.
     LoadBalancer(LoadBalancer),

@@ -85,8 +85,8 @@ pub(super) fn build(
 ) -> Arc<Certificates> {
     let mut chosen = Certificates { generated: previous.generated.clone(), ..Default::default() };
     let mut load = |files: &model::CertificateFiles, origin: &Origin, what: &str| {
-        let loaded = loader.pair(&files.cert_file, &files.key_file);
-        loaded
+        loader
+            .pair(&files.cert_file, &files.key_file)
             .map_err(|error| {
                 let mend = "give certFile and keyFile as paths that the proxy can read, or as PEM";
                 let problem =
