@@ -205,7 +205,9 @@ fn named<T>(
         }
         if let Some(value) = decode(node, problems) {
             let name = Name::new(name, Provider::Docker);
-            parts.push(Part { name, value, origin: node.origin.clone() });
+            // Of a router's labels the rule says most; a middleware has none.
+            let telling = node.child("rule").unwrap_or(node);
+            parts.push(Part { name, value, origin: telling.origin.clone() });
         }
     }
     parts

@@ -51,7 +51,10 @@ impl Reader<'_, '_> {
             }
             if let Some(value) = self.service(name, node) {
                 let name = Name::new(name, Provider::Docker);
-                parts.push(Part { name, value, origin: node.origin.clone() });
+                // Of a service's labels the one that says where its server is says most.
+                let telling = ["loadbalancer.server.port", "loadbalancer.server.url"];
+                let telling = telling.iter().find_map(|path| node.get(path)).unwrap_or(node);
+                parts.push(Part { name, value, origin: telling.origin.clone() });
             }
         }
         parts

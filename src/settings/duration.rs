@@ -41,7 +41,7 @@ impl GoDuration {
 /// A text that is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "invalid duration {0:?}: use a number with a unit such as 10s, 500ms or 1m30s, or whole seconds"
+    "invalid duration {0:?}; use a number with a unit such as 10s, 500ms or 1m30s, or whole seconds"
 )]
 pub struct DurationError(Box<str>);
 

@@ -60,7 +60,7 @@ impl<'de> de::MapAccess<'de> for Children<'_> {
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failure> {
         match self.value.take() {
             Some((key, node)) => self.decode(key, node, seed),
-            None => Err(Failure::Text("has a value without a key".to_owned())),
+            None => Err(Failure::refused("has a value without a key", "write a key for it")),
         }
     }
 }

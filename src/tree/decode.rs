@@ -107,7 +107,7 @@ impl<'n> Decoder<'n> {
             return Ok(self.node.value.as_deref().unwrap_or_default());
         }
         let given = if self.node.is_list() { "a list" } else { "keys below it" };
-        Err(Failure::Text(format!("takes {asked}, not {given}")))
+        Err(Failure::refused(format!("takes {asked}, not {given}"), asked.mend()))
     }
 
     /// The children of something that has keys of its own below it.
@@ -119,20 +119,19 @@ impl<'n> Decoder<'n> {
             None if children.is_empty() && matches!(self.path, Path::Root) => {}
             _ if children.is_empty() => {
                 let key = self.own_key();
-                return Err(Failure::Text(format!(
-                    "says nothing: {key} cannot be a standalone element, set a key below it"
-                )));
+                let text = format!("says nothing: {key} cannot be a standalone element");
+                return Err(Failure::refused(text, "set a key below it, or remove it"));
             }
             Some(text) if !text.eq_ignore_ascii_case("true") => {
                 let text = scalar::quoted(text);
-                return Err(Failure::Text(format!(
-                    "takes keys below it, not the value {text} as well"
-                )));
+                let text = format!("takes keys below it, not the value {text} as well");
+                return Err(Failure::refused(text, "remove the value"));
             }
             Some(_) | None => {}
         }
         if self.node.is_list() {
-            return Err(Failure::Text("takes keys below it, not a list".to_owned()));
+            let text = "takes keys below it, not a list";
+            return Err(Failure::refused(text, "write keys in place of the items"));
         }
         Ok(())
     }
@@ -190,7 +189,7 @@ macro_rules! scalars {
             let text = self.scalar(asked)?;
             match scalar::parse::<$kind>(text.trim(), asked) {
                 Ok(value) => visitor.$visit(value),
-                Err(text) => Err(Failure::Text(text)),
+                Err(failure) => Err(failure),
             }
         }
     )*};
@@ -214,7 +213,7 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         let text = self.scalar(Asked::Bool)?;
-        visitor.visit_bool(scalar::boolean(text).map_err(Failure::Text)?)
+        visitor.visit_bool(scalar::boolean(text)?)
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
@@ -259,11 +258,13 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
             return visitor.visit_seq(Texts::new(self, texts));
         }
         if !self.node.is_list() {
-            return Err(Failure::Text("takes a list, not keys below it".to_owned()));
+            let text = "takes a list, not keys below it";
+            return Err(Failure::refused(text, "write items, or one text with commas"));
         }
         if let Some(value) = &self.node.value {
             let value = scalar::quoted(value);
-            return Err(Failure::Text(format!("takes a list, not the value {value} as well")));
+            let text = format!("takes a list, not the value {value} as well");
+            return Err(Failure::refused(text, "make the value one more item of the list"));
         }
         visitor.visit_seq(self.map())
     }
@@ -293,7 +294,7 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         let text = self.scalar(Asked::Word)?.trim();
         match variants.iter().find(|variant| variant.eq_ignore_ascii_case(text)) {
             Some(variant) => visitor.visit_enum(StrDeserializer::<Failure>::new(variant)),
-            None => Err(Failure::Text(scalar::no_variant(text, variants))),
+            None => Err(scalar::no_variant(text, variants)),
         }
     }
 

@@ -120,12 +120,13 @@ fn every_unknown_key_and_every_bad_value_is_named() {
     let expected = [
         "no such key `rul`; did you mean `rule`?",
         "no such key `prority`; did you mean `priority`?",
-        "`port` takes a whole number from 0 to 65535, not \"99999\"",
-        "`priority` takes a whole number, not \"abc\"",
-        "`ison` takes true or false, not \"maybe\"",
-        "`mode` takes keep or drop, not \"redact\"",
+        "`port` takes a whole number from 0 to 65535, not \"99999\"; \
+         write a number without unit or fraction, such as 10",
+        "`priority` takes a whole number, not \"abc\"; write a number without unit or fraction, such as 10",
+        "`ison` takes true or false, not \"maybe\"; write true or false",
+        "`mode` takes keep or drop, not \"redact\"; write `keep` or another of these",
         "no such key `tls.optoins`; did you mean `options`?",
-        "`rule` takes one text, not keys below it",
+        "`rule` takes one text, not keys below it; write one text",
     ];
     for text in expected {
         assert!(problems.iter().any(|problem| problem == text), "{text}: {problems:#?}");
@@ -174,7 +175,7 @@ fn other_sections_cannot_stand_alone() {
 fn a_required_key_is_asked_for() {
     let (_, problems) = read::<Router>(&[("check.status", "200")]);
 
-    assert_eq!(problems, ["`check` needs `path`, which is not set"]);
+    assert_eq!(problems, ["`check` needs `path`, which is not set; set `path`"]);
 }
 
 fn nodes() -> impl Strategy<Value = Node> {

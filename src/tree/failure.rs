@@ -16,8 +16,14 @@ pub(super) enum Failure {
     Reported,
     /// A required key is not there.
     Missing(&'static str),
-    /// In words.
-    Text(String),
+    /// What is wrong, and what to do about it.
+    Refused { text: String, mend: Option<String> },
+}
+
+impl Failure {
+    pub(super) fn refused(text: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self::Refused { text: text.into(), mend: Some(mend.into()) }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -25,7 +31,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Reported => f.write_str("reported"),
             Self::Missing(key) => write!(f, "needs `{key}`"),
-            Self::Text(text) => f.write_str(text),
+            Self::Refused { text, .. } => f.write_str(text),
         }
     }
 }
@@ -33,8 +39,13 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl de::Error for Failure {
+    /// As a problem is printed: what is wrong, and behind a semicolon how to mend it.
     fn custom<T: fmt::Display>(text: T) -> Self {
-        Self::Text(text.to_string())
+        let text = text.to_string();
+        match text.rsplit_once("; ") {
+            Some((text, mend)) => Self::refused(text, mend),
+            None => Self::Refused { text, mend: None },
+        }
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -90,19 +101,24 @@ impl State {
     }
 
     pub(super) fn report(&self, node: &Node, path: Path<'_>, failure: Failure) {
-        let text = match failure {
+        let said = match failure {
             Failure::Reported => return,
             // What is missing may be what was set aside.
-            Failure::Missing(_) if !self.aside.borrow().is_empty() => String::new(),
-            Failure::Missing(key) => format!("needs `{key}`, which is not set"),
-            Failure::Text(text) => text,
+            Failure::Missing(_) if !self.aside.borrow().is_empty() => None,
+            Failure::Missing(key) => {
+                let text = format!("needs `{key}`, which is not set");
+                Some((text, Some(format!("set `{key}`"))))
+            }
+            Failure::Refused { text, mend } => Some((text, mend)),
         };
-        if !text.is_empty() {
+        if let Some((text, mend)) = said {
             let text = match path {
                 Path::Root => text,
                 Path::Below(..) => format!("`{path}` {text}"),
             };
-            self.push(Problem::error(Code::BadValue, node.origin.clone(), text));
+            let mut problem = Problem::error(Code::BadValue, node.origin.clone(), text);
+            problem.mend = mend.map(Into::into);
+            self.push(problem);
         }
         self.set_aside(node);
     }

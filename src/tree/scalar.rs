@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::failure::Failure;
+use super::suggest;
+
 /// What a place takes.
 #[derive(Clone, Copy)]
 pub(super) enum Asked {
@@ -20,6 +23,19 @@ pub(super) enum Asked {
     Word,
 }
 
+impl Asked {
+    /// What to write.
+    pub(super) fn mend(self) -> &'static str {
+        match self {
+            Self::Bool => "write true or false",
+            Self::Whole | Self::Count(_) => "write a number without unit or fraction, such as 10",
+            Self::Number => "write a number such as 0.5",
+            Self::Text => "write one text",
+            Self::Word => "write one word",
+        }
+    }
+}
+
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -34,7 +50,7 @@ impl fmt::Display for Asked {
 }
 
 /// Go's `strconv.ParseBool`.
-pub(super) fn boolean(text: &str) -> Result<bool, String> {
+pub(super) fn boolean(text: &str) -> Result<bool, Failure> {
     match text.trim() {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
@@ -43,25 +59,30 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 }
 
 /// A number, or why it is none.
-pub(super) fn parse<T: FromStr>(text: &str, asked: Asked) -> Result<T, String> {
+pub(super) fn parse<T: FromStr>(text: &str, asked: Asked) -> Result<T, Failure> {
     text.parse().map_err(|_| refusal(text, asked))
 }
 
-fn refusal(text: &str, asked: Asked) -> String {
-    if text.is_empty() {
+fn refusal(text: &str, asked: Asked) -> Failure {
+    let text = if text.is_empty() {
         format!("takes {asked}, and nothing is given")
     } else {
         format!("takes {asked}, not {}", quoted(text))
-    }
+    };
+    Failure::refused(text, asked.mend())
 }
 
 /// The words for a value that is none of the allowed ones.
-pub(super) fn no_variant(text: &str, variants: &[&str]) -> String {
+pub(super) fn no_variant(text: &str, variants: &[&'static str]) -> Failure {
     let allowed = match variants {
         [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
         _ => variants.join(", "),
     };
-    format!("takes {allowed}, not {}", quoted(text))
+    let mend = match suggest::nearest(text, variants.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("write `{}` or another of these", variants.first().unwrap_or(&"")),
+    };
+    Failure::refused(format!("takes {allowed}, not {}", quoted(text)), mend)
 }
 
 /// A value for a message: escaped, and cut when it is long.
@@ -78,13 +99,17 @@ mod tests {
     #[test]
     fn booleans_are_gos() {
         for text in ["1", "t", "T", "true", "TRUE", "True", " true "] {
-            assert_eq!(boolean(text), Ok(true), "{text}");
+            assert_eq!(boolean(text).ok(), Some(true), "{text}");
         }
         for text in ["0", "f", "F", "false", "FALSE", "False"] {
-            assert_eq!(boolean(text), Ok(false), "{text}");
+            assert_eq!(boolean(text).ok(), Some(false), "{text}");
         }
-        assert_eq!(boolean("yes").unwrap_err(), "takes true or false, not \"yes\"");
-        assert_eq!(boolean("").unwrap_err(), "takes true or false, and nothing is given");
+        for (text, said) in [
+            ("yes", "takes true or false, not \"yes\""),
+            ("", "takes true or false, and nothing is given"),
+        ] {
+            assert_eq!(boolean(text).unwrap_err().to_string(), said);
+        }
     }
 
     #[test]

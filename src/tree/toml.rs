@@ -16,7 +16,9 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Node, Problem> {
     let source = Source { places: Places::new(path), text };
     let table = DeTable::parse(text).map_err(|error| {
         let origin = error.span().map_or(source.places.at(0, 0), |span| source.place(span.start));
-        Problem::error(Code::File, origin, format!("not valid TOML: {}", error.message()))
+        Problem::error(Code::File, origin, format!("not valid TOML: {}", error.message())).mend(
+            "see this line and the one before: `key = \"value\"`, texts in quotes, brackets closed",
+        )
     })?;
     let mut root = Node::new(source.places.at(0, 0));
     fill(&mut root, table.get_ref(), &source, MAX_DEPTH)?;
@@ -66,7 +68,7 @@ fn make(
 ) -> Result<Node, Problem> {
     let Some(depth) = depth.checked_sub(1) else {
         let text = format!("nested deeper than {MAX_DEPTH} levels");
-        return Err(Problem::error(Code::File, origin, text));
+        return Err(Problem::error(Code::File, origin, text).mend("nest it less deep"));
     };
     let mut node = Node::new(origin);
     match value.get_ref() {

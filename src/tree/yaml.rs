@@ -31,7 +31,10 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Node, Problem> {
             let place = error.location().filter(|place| *place != Location::UNKNOWN);
             let origin =
                 place.map_or(places.at(0, 0), |place| places.at(place.line(), place.column()));
-            Problem::error(Code::File, origin, format!("not valid YAML: {}", words(&error)))
+            Problem::error(Code::File, origin, format!("not valid YAML: {}", words(&error))).mend(
+                "see this line and the one before: `key: value`, indented with blanks, \
+                 brackets closed, and texts with : # * or ` in quotes",
+            )
         })?;
     node(raw.value, raw.referenced, &Source { places, text })
 }

@@ -198,6 +198,10 @@ impl Watch {
                 Some((id, found)) = inspects.next() => {
                     session.running.remove(&id);
                     self.on_found(&id, found, &mut session).await;
+                    // A look that found nothing new is counted all the same.
+                    if session.is_idle() && !self.known.dirty {
+                        self.tell_engine().await;
+                    }
                 }
                 () = sleep_until(due), if due.is_some() => self.publish().await,
                 Some(listed) = lists.next() => self.audited(engine, listed?, &mut session).await,
@@ -350,10 +354,11 @@ impl Watch {
         self.known.dirty = false;
         self.news = None;
         self.sent = Some(Instant::now());
-        drop(self.changes.send(Change::Desired(Provider::Docker, Arc::new(desired))).await);
-        if self.state.containers != self.known.len() {
+        let calls = self.calls.load(Ordering::Relaxed);
+        if self.state.containers != self.known.len() || self.state.calls != calls {
             self.tell_engine().await;
         }
+        drop(self.changes.send(Change::Desired(Provider::Docker, Arc::new(desired))).await);
     }
 }
 

@@ -110,7 +110,8 @@ fn tls(section: &Node, desired: &mut Desired, problems: &mut Vec<Problem>) {
 fn refuse_value(key: &str, node: &Node, problems: &mut Vec<Problem>) {
     if let Some(value) = node.value.as_deref().filter(|value| !value.is_empty()) {
         let text = format!("`{key}` takes sections below it, not the value {value:?}");
-        problems.push(Problem::error(Code::BadValue, node.origin.clone(), text));
+        let problem = Problem::error(Code::BadValue, node.origin.clone(), text);
+        problems.push(problem.mend("remove the value, and write sections below it"));
     }
 }
 
@@ -137,7 +138,8 @@ impl Reader<'_> {
             let name = Name::new(name, Provider::File);
             if value.is_none() && !found.iter().any(|p| p.severity == Severity::Error) {
                 // Whatever it was, it must not go without a word.
-                found.push(Problem::error(Code::BadValue, node.origin.clone(), "not understood"));
+                let problem = Problem::error(Code::BadValue, node.origin.clone(), "not understood");
+                found.push(problem.mend("write keys below it, as the documentation shows"));
             }
             let about = format!("{kind} {name}");
             self.problems.extend(found.into_iter().map(|problem| problem.about(about.as_str())));
