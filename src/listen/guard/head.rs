@@ -10,6 +10,8 @@ use crate::message::host;
 const LINE_LIMIT: usize = 64 * 1024;
 /// Most fields in a head.
 const FIELD_LIMIT: usize = 512;
+/// Empty lines before a request line, in bytes; a robust reader passes over one or two.
+const LEAD_LIMIT: usize = 64;
 /// Traefik's slack above `maxHeaderBytes`.
 const SLACK: usize = 4096;
 
@@ -48,6 +50,10 @@ impl Scanner {
     /// The head at the start of `bytes`; `None` while it is not whole.
     pub(super) fn scan(&mut self, bytes: &[u8], limit: usize) -> Result<Option<Head>, Answer> {
         let start = leading_line_ends(bytes);
+        if start > LEAD_LIMIT {
+            // They are held while they come: without an end they would fill the memory.
+            return Err(Answer::BadRequest);
+        }
         let Some(end) = self.find_end(bytes, start) else {
             self.check_part(bytes.get(start..).unwrap_or_default(), limit)?;
             return Ok(None);
@@ -403,6 +409,14 @@ mod tests {
             assert_eq!(scanner.scan(&text.as_bytes()[..end], 1 << 20), Ok(None), "{end}");
         }
         assert_eq!(scanner.scan(&text.as_bytes()[..whole.len], 1 << 20), Ok(Some(whole)));
+    }
+
+    #[test]
+    fn sec_h12_empty_lines_before_a_request_are_bounded() {
+        let (few, many) = ("\r\n".repeat(4), "\r\n".repeat(100));
+        assert!(scan(&format!("{few}GET / HTTP/1.1\r\nHost: a\r\n\r\n")).is_ok());
+        assert_eq!(scan(&many), Err(Answer::BadRequest));
+        assert_eq!(scan(&"\n".repeat(100)), Err(Answer::BadRequest));
     }
 
     #[test]
