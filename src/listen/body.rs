@@ -9,19 +9,28 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderName;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, COOKIE, HOST, SET_COOKIE};
+use http::{HeaderMap, HeaderName};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::life::Life;
 use super::record::Record;
-use crate::message::{Body, BodyError, forwarded};
+use crate::message::{Body, BodyError, forwarded, hop};
 
-/// Trailers that no client may send (RFC 9110 section 6.5.1).
-const REFUSED_TRAILERS: [HeaderName; 5] =
-    [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, AUTHORIZATION, COOKIE];
+/// Trailers that no client may send (RFC 9110 section 6.5.1), on top of what belongs to
+/// one message.
+const REFUSED_TRAILERS: [HeaderName; 3] = [HOST, AUTHORIZATION, COOKIE];
+/// And no server.
+const REFUSED_TO_CLIENTS: [HeaderName; 2] = [HOST, SET_COOKIE];
+
+fn remove_all(trailers: &mut HeaderMap, is_refused: impl Fn(&HeaderName) -> bool) {
+    let refused: Vec<_> = trailers.keys().filter(|name| is_refused(name)).cloned().collect();
+    for name in refused {
+        trailers.remove(name);
+    }
+}
 
 /// A client's body.
 pub(super) struct Inbound {
@@ -96,13 +105,11 @@ impl http_body::Body for Inbound {
                 let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
                 this.bytes.set(this.bytes.get().saturating_add(len));
             } else if let Some(trailers) = frame.trailers_mut() {
-                let refused = |name: &&HeaderName| {
-                    REFUSED_TRAILERS.contains(name) || forwarded::is_managed(name)
-                };
-                let refused: Vec<_> = trailers.keys().filter(refused).cloned().collect();
-                for name in refused {
-                    trailers.remove(name);
-                }
+                remove_all(trailers, |name| {
+                    REFUSED_TRAILERS.contains(name)
+                        || hop::is_of_message(name)
+                        || forwarded::is_managed(name)
+                });
             }
             Ok(frame)
         }))
@@ -143,7 +150,15 @@ impl http_body::Body for Outbound {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        let mut frame = Pin::new(&mut this.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            // hyper leaves these out over HTTP/1 only; in HTTP/2 they break the stream (H8).
+            remove_all(trailers, |name| {
+                REFUSED_TO_CLIENTS.contains(name) || hop::is_of_message(name)
+            });
+        }
         if let (Poll::Ready(Some(Ok(frame))), Some(record)) = (&frame, &mut this.record) {
             if let Some(data) = frame.data_ref() {
                 let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
@@ -161,5 +176,26 @@ impl http_body::Body for Outbound {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn sec_h8_trailers_that_belong_to_one_message_are_dropped() {
+        let mut trailers = HeaderMap::new();
+        for name in ["grpc-status", "connection", "content-length", "te", "set-cookie"] {
+            trailers.insert(name, HeaderValue::from_static("1"));
+        }
+
+        remove_all(&mut trailers, |name| {
+            REFUSED_TO_CLIENTS.contains(name) || hop::is_of_message(name)
+        });
+
+        assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["grpc-status"]);
     }
 }

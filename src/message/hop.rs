@@ -26,7 +26,10 @@ pub fn arrive(entry_point: &EntryPoint, headers: &mut HeaderMap) {
         }
     }
     headers.remove(HTTP2_SETTINGS);
-    let is_h2c = |token: &[u8]| token.eq_ignore_ascii_case(b"h2c") || token.starts_with(b"HTTP/2");
+    let is_h2c = |token: &[u8]| {
+        token.eq_ignore_ascii_case(b"h2c")
+            || token.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"HTTP/2"))
+    };
     if headers.get_all(UPGRADE).iter().flat_map(tokens).any(is_h2c) {
         headers.remove(UPGRADE);
     }
@@ -105,10 +108,17 @@ fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a field is about one message on one connection: hop-by-hop, or about where the
+/// message ends. None of these may stand in an interim answer or in trailers.
+pub fn is_of_message(name: &HeaderName) -> bool {
+    [CONNECTION, CONTENT_LENGTH, TRAILER].contains(name) || is_hop(name)
+}
+
 fn is_hop(name: &HeaderName) -> bool {
     [TE, UPGRADE, TRANSFER_ENCODING, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION].contains(name)
         || *name == KEEP_ALIVE
         || *name == PROXY_CONNECTION
+        || *name == HTTP2_SETTINGS
 }
 
 /// Naming one of these in `Connection` has no effect (H18).
@@ -186,6 +196,7 @@ mod tests {
             ("te", "gzip, trailers"),
             ("trailer", "x-t"),
             ("upgrade", "websocket"),
+            ("http2-settings", "AAMAAABk"),
             ("accept", "*/*"),
         ]);
 

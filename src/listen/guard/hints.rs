@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::message::Informational;
+use crate::message::{Informational, hop};
 
 /// Bytes of interim answers that may wait; more are dropped (`security.md` H15).
 const LIMIT: usize = 64 * 1024;
@@ -53,7 +53,7 @@ impl Hints {
         let reason = status.canonical_reason().unwrap_or_default();
         // Writing to a vector can't fail.
         let _ = write!(queue.bytes, "HTTP/1.1 {} {reason}\r\n", status.as_u16());
-        for (name, value) in headers {
+        for (name, value) in headers.iter().filter(|(name, _)| !hop::is_of_message(name)) {
             queue.bytes.extend_from_slice(name.as_str().as_bytes());
             queue.bytes.extend_from_slice(b": ");
             queue.bytes.extend_from_slice(value.as_bytes());
@@ -99,6 +99,10 @@ mod tests {
         let Informational(sink) = hints.sink();
         let mut headers = HeaderMap::new();
         headers.insert("link", http::HeaderValue::from_static("</a.css>"));
+        // An interim answer has no body: what says where one ends must not go out (H15).
+        headers.insert("content-length", http::HeaderValue::from_static("7"));
+        headers.insert("transfer-encoding", http::HeaderValue::from_static("chunked"));
+        headers.insert("connection", http::HeaderValue::from_static("close"));
 
         sink(StatusCode::CONTINUE, &headers);
         assert_eq!(hints.peek(), None);
