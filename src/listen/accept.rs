@@ -44,7 +44,9 @@ pub(super) async fn accept(listener: TcpListener, entry: Rc<Entry>, stop: Cancel
         }
     };
     // Safe to drop: nothing is lost between two accepts.
+    // Biased: what is accepted after the drain began would not be told of it.
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = accepting => {}
     }

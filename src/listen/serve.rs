@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, COOKIE, EXPECT, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -39,7 +39,8 @@ pub(super) async fn handle(
         client.life.answering.set(false);
     }
     let mut record = Record::new(Rc::clone(&client), &request);
-    let upgrades = !is_http2 && hop::is_upgrade(request.headers());
+    // Of HTTP/1.0 nothing is held back behind an upgrade, so no verdict is waited for.
+    let upgrades = request.version() == Version::HTTP_11 && hop::is_upgrade(request.headers());
     let answered = answer(&mut record, request).await;
     let mut response = answered.unwrap_or_else(Refusal::response);
     if client.life.broken.get() && !is_http2 {
@@ -112,6 +113,12 @@ fn arrive(record: &mut Record, parts: &mut Parts) -> Result<Arc<Route>, Refusal>
     let connection = &client.connection;
     let entry_point = &connection.entry_point;
     refuse_odd(parts)?;
+    if parts.version == Version::HTTP_2 {
+        refuse_odd_fields(&parts.headers)?;
+    }
+    if parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+        one_length(&mut parts.headers)?;
+    }
     settle_authority(parts)?;
     hop::arrive(entry_point, &mut parts.headers);
     record.exchange.secure = forwarded::arrive(connection, &mut parts.headers);
@@ -162,6 +169,35 @@ fn refuse_odd(parts: &Parts) -> Result<(), Refusal> {
     if parts.headers.get(EXPECT).is_some_and(|value| !continues(value)) {
         return Err(Refusal::Expectation);
     }
+    Ok(())
+}
+
+/// What HTTP/2's own framing lets by and a server that speaks HTTP/1 could read in another
+/// way than we do (T4, RFC 9113 section 8.2.1): blanks around a value, and a Host that is
+/// none or is said twice. Over HTTP/1 all this never becomes a request.
+fn refuse_odd_fields(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let is_padded = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        is_blank(value.first()) || is_blank(value.last())
+    };
+    let mut hosts = headers.get_all(HOST).iter();
+    let is_host = hosts.next().is_none_or(|value| host::is_valid(value.as_bytes()));
+    if !is_host || hosts.next().is_some() || headers.values().any(is_padded) {
+        return Err(Refusal::Request);
+    }
+    Ok(())
+}
+
+/// One length out of several that say the same (H2, H17).
+fn one_length(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let first = lengths.next().cloned().ok_or(Refusal::Request)?;
+    let number = |value: &HeaderValue| value.to_str().ok()?.parse::<u64>().ok();
+    if number(&first).is_none() || lengths.any(|other| number(other) != number(&first)) {
+        return Err(Refusal::Request);
+    }
+    headers.insert(CONTENT_LENGTH, first);
     Ok(())
 }
 
@@ -237,4 +273,44 @@ fn check_options(table: &Table, record: &Record) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::Misdirected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn sec_t4_http2_fields_that_http1_reads_otherwise_are_refused() {
+        for (fields, is_refused) in [
+            (&[("host", "a"), ("x", "1 2")][..], false),
+            (&[("x", "")], false),
+            (&[("x", " 1")], true),
+            (&[("x", "1\t")], true),
+            (&[("host", "a"), ("host", "a")], true),
+            (&[("host", "u@a")], true),
+        ] {
+            let result = refuse_odd_fields(&map(fields));
+            assert_eq!(result.is_err(), is_refused, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn sec_h2_equal_lengths_go_on_as_one_and_others_nowhere() {
+        let mut headers = map(&[("content-length", "5"), ("content-length", "5")]);
+        assert_eq!(one_length(&mut headers), Ok(()));
+        assert_eq!(headers.get_all(CONTENT_LENGTH).iter().count(), 1);
+
+        let mut headers = map(&[("content-length", "5"), ("content-length", "6")]);
+        assert_eq!(one_length(&mut headers), Err(Refusal::Request));
+        let mut headers = map(&[("content-length", "5, 5"), ("content-length", "5, 5")]);
+        assert_eq!(one_length(&mut headers), Err(Refusal::Request));
+    }
 }
