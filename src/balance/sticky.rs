@@ -17,6 +17,17 @@ pub(super) struct Marks {
     set: Mark,
     /// What Traefik sets.
     traefik: Mark,
+    /// What it set in versions past: the FNV-1 hash of the subject, and that hash's.
+    old: [u64; 2],
+}
+
+/// Values of one cookie that are looked at. A client may send thousands of the same name,
+/// and each is compared with every server.
+const MOST_VALUES: usize = 4;
+
+fn old(subject: &str) -> [u64; 2] {
+    let once = fnv1(subject.as_bytes());
+    [once, fnv1(format!("{once:x}").as_bytes())]
 }
 
 /// What a request's cookie says.
@@ -38,20 +49,22 @@ impl Marks {
     pub(super) fn new(url: &str, container: Option<&str>) -> Self {
         let traefik = mark(&[url]);
         let set = container.map_or(traefik, |id| mark(&["wharf sticky", id, url]));
-        Self { set, traefik }
+        Self { set, traefik, old: old(url) }
     }
 
     /// Traefik's marks of a child service: no address is in them.
     pub(super) fn of_child(name: &str) -> Self {
         let traefik = mark(&[name]);
-        Self { set: traefik, traefik }
+        Self { set: traefik, traefik, old: old(name) }
     }
 
     /// Whether a cookie's value stands for this server, `subject` being its URL or name.
     pub(super) fn claim(&self, value: &[u8], subject: &str) -> Claim {
         if value == self.set || value == self.traefik {
             Claim::Yes
-        } else if is_of_old(value, subject) {
+        } else if value == subject.as_bytes()
+            || number(value).is_some_and(|n| self.old.contains(&n))
+        {
             Claim::Old
         } else {
             Claim::No
@@ -64,17 +77,12 @@ impl Marks {
     }
 }
 
-/// As Traefik did in versions past: the URL itself, its FNV-1 hash, or that hash's.
-fn is_of_old(value: &[u8], subject: &str) -> bool {
-    if value == subject.as_bytes() {
-        return true;
+/// A 64-bit number in hexadecimal digits; most foreign values are none.
+fn number(value: &[u8]) -> Option<u64> {
+    if !(1..=16).contains(&value.len()) || !value.iter().all(u8::is_ascii_hexdigit) {
+        return None;
     }
-    // Longer ones are no 64-bit number; most foreign values end here.
-    if value.len() > 16 || !value.iter().all(u8::is_ascii_hexdigit) {
-        return false;
-    }
-    let once = format!("{:x}", fnv1(subject.as_bytes()));
-    value == once.as_bytes() || value == format!("{:x}", fnv1(once.as_bytes())).as_bytes()
+    u64::from_str_radix(str::from_utf8(value).ok()?, 16).ok()
 }
 
 /// FNV-1, 64 bits.
@@ -128,11 +136,12 @@ impl Cookie {
             .get_all(COOKIE)
             .iter()
             .flat_map(|line| line.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii));
-        pairs.filter_map(|pair| {
+        let values = pairs.filter_map(|pair| {
             let value = pair.strip_prefix(self.name.as_bytes())?.strip_prefix(b"=")?;
             let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
             Some(bare.unwrap_or(value))
-        })
+        });
+        values.take(MOST_VALUES)
     }
 
     /// Sets it on a response.
@@ -280,6 +289,15 @@ mod tests {
         }
         assert_eq!(marks.claim(b"", url), Claim::No);
         assert_eq!(marks.claim(b"http://10.0.0.2:80", url), Claim::No);
+    }
+
+    #[test]
+    fn a_client_that_repeats_a_cookie_is_not_listened_to_for_long() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::try_from("lb=1;".repeat(10_000)).unwrap());
+        let cookie = Cookie::new(&CookieSettings { name: "lb".to_owned(), ..settings() }, "x");
+
+        assert_eq!(cookie.values(&headers).count(), MOST_VALUES);
     }
 
     #[test]
