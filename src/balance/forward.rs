@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, UPGRADE};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::account::Account;
@@ -50,6 +50,8 @@ struct Trip {
     spare: Option<Spare>,
     keeps_host: bool,
     asked_gzip: bool,
+    /// The protocol that the client wants to change to.
+    upgrade: Option<HeaderValue>,
 }
 
 struct Spare {
@@ -137,17 +139,18 @@ impl LoadBalancer {
         forwarded::before_send(exchange, headers);
         let keeps_host = self.settings.pass_host_header
             && headers.get(HOST).is_some_and(|host| !host.is_empty());
-        let is_upgrade = headers.contains_key(UPGRADE);
+        let upgrade = headers.get(UPGRADE).cloned();
         let asked_gzip = upstream::gzip::ask(request);
         Trip {
             tried: Tried::new(),
-            may_wait: !self.settings.hold.is_zero() && !is_upgrade,
+            may_wait: !self.settings.hold.is_zero() && upgrade.is_none(),
             hold_until: None,
             sticky,
             must_set_cookie,
             spare: Spare::of(request),
             keeps_host,
             asked_gzip,
+            upgrade,
         }
     }
 
@@ -273,6 +276,10 @@ impl LoadBalancer {
             cookie.set(response.headers_mut(), &replica.marks);
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
+            if !is_answer_to(trip.upgrade.as_ref(), response.headers()) {
+                let error = std::io::Error::from(std::io::ErrorKind::InvalidData);
+                return account.answer(answer::failed(&Cause::Unreachable(error)));
+            }
             return switch(exchange, account, response);
         }
         if trip.asked_gzip {
@@ -284,6 +291,13 @@ impl LoadBalancer {
 
 fn count_failure(replica: &Arc<Replica>, passive: &PassiveSettings) {
     replica.request_failed(false, Some(passive));
+}
+
+/// Whether a 101 switches to what was asked for, as Go asks of it: the client would speak
+/// another protocol than the server.
+fn is_answer_to(asked: Option<&HeaderValue>, headers: &HeaderMap) -> bool {
+    let protocol = |value: &HeaderValue| value.as_bytes().to_ascii_lowercase();
+    asked.map(protocol) == headers.get(UPGRADE).map(protocol)
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
