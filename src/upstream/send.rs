@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, Scheme as UriScheme};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::ext::ReasonPhrase;
@@ -125,6 +125,13 @@ struct Restore {
 /// Origin form, and the path in front where the server has one.
 fn to_http1(server: &Server, request: &mut Request<Body>) -> Restore {
     *request.version_mut() = Version::HTTP_11;
+    // hyper sends no body of unknown length with these, unless it is told to.
+    if matches!(*request.method(), Method::GET | Method::HEAD)
+        && !http_body::Body::is_end_stream(request.body())
+        && !request.headers().contains_key(CONTENT_LENGTH)
+    {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     // The common case: what the client sent is what the server gets.
     if server.base.is_none() && request.uri().authority().is_none() {
         return Restore { uri: None, host: None };
@@ -212,12 +219,23 @@ fn unsound(response: &Response<Incoming>, is_upgrade: bool) -> Option<&'static s
     if response.status() == StatusCode::SWITCHING_PROTOCOLS && !is_upgrade {
         return Some("101 without having been asked to upgrade");
     }
-    is_doubly_framed(response.headers())
-        .then_some("both Transfer-Encoding and Content-Length in the answer")
+    misframed(response.version(), response.headers())
 }
 
-fn is_doubly_framed(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
+/// What leaves open where an answer ends (H3, H4, H15). A coding other than `chunked`
+/// would besides reach the client without its name.
+fn misframed(version: Version, headers: &HeaderMap) -> Option<&'static str> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = codings.next()?;
+    if headers.contains_key(CONTENT_LENGTH) {
+        return Some("both Transfer-Encoding and Content-Length in the answer");
+    }
+    if version == Version::HTTP_10 {
+        return Some("Transfer-Encoding in an HTTP/1.0 answer");
+    }
+    let is_chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    (!is_chunked || codings.next().is_some())
+        .then_some("a Transfer-Encoding other than chunked in the answer")
 }
 
 fn cause(error: hyper::Error) -> Cause {
@@ -278,5 +296,31 @@ impl Watch for SentBody {
     fn failed(&mut self, _error: &BodyError) {}
     fn finished(&mut self) {
         self.0.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sec_h15_answers_say_in_one_way_where_they_end() {
+        let (new, old) = (Version::HTTP_11, Version::HTTP_10);
+        for (version, fields, is_sound) in [
+            (new, &[][..], true),
+            (new, &[("transfer-encoding", "Chunked")], true),
+            (old, &[("content-length", "1")], true),
+            (old, &[("transfer-encoding", "chunked")], false),
+            (new, &[("transfer-encoding", "gzip, chunked")], false),
+            (new, &[("transfer-encoding", "xchunked")], false),
+            (new, &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], false),
+            (new, &[("transfer-encoding", "chunked"), ("content-length", "1")], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(misframed(version, &headers).is_none(), is_sound, "{fields:?}");
+        }
     }
 }
