@@ -76,7 +76,7 @@ async fn drive(io: Guarded, client: &Rc<Client>, heavy: bool) -> Option<Guarded>
         }
         match Pin::new(&mut *connection).poll(cx) {
             Poll::Ready(_) => Poll::Ready(End::Done),
-            Poll::Pending if life.is_idle() => Poll::Ready(End::Idle),
+            Poll::Pending if life.parks() => Poll::Ready(End::Idle),
             Poll::Pending => Poll::Pending,
         }
     })

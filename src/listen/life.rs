@@ -15,6 +15,9 @@ const STALL: Duration = Duration::from_secs(60);
 /// Longest time for a head.
 const HEAD: Duration = Duration::from_secs(30);
 
+/// Longest time between two requests for which hyper's state is kept.
+const REST: Duration = Duration::from_secs(1);
+
 /// An entry point's time limits.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
@@ -101,6 +104,10 @@ pub(super) struct Life {
     pub(super) read_pending: Cell<bool>,
     /// No message is being read.
     pub(super) between: Cell<bool>,
+    /// Requests follow each other closely: hyper's state is kept between them.
+    pub(super) brisk: Cell<bool>,
+    /// It rested long enough: hyper's state is to go.
+    pub(super) rested: Cell<bool>,
     /// A byte of the present response went out.
     pub(super) answering: Cell<bool>,
     /// Since when a server waits for the client's body.
@@ -143,6 +150,8 @@ impl Life {
             unflushed: Cell::new(false),
             read_pending: Cell::new(false),
             between: Cell::new(true),
+            brisk: Cell::new(false),
+            rested: Cell::new(false),
             answering: Cell::new(false),
             body_since: Cell::new(None),
             write_since: Cell::new(None),
@@ -227,6 +236,30 @@ impl Life {
             && self.between.get()
     }
 
+    /// hyper's state is to go now. Building it costs a fifth of a small request's time, so
+    /// it outlives a short rest between requests; a client that only keeps its connection
+    /// open, or a message that needs another connection or a refusal, does not wait.
+    pub(super) fn parks(&self) -> bool {
+        self.is_idle()
+            && (!self.brisk.get()
+                || self.rested.take()
+                || self.heavy.get()
+                || self.refused.get().is_some())
+    }
+
+    /// Whether the last answer ended a moment ago.
+    pub(super) fn is_recent(&self) -> bool {
+        self.delivered.get() > 0
+            && self.clock.get().saturating_duration_since(self.since.get()) < REST
+    }
+
+    /// Whether hyper's state was kept over a rest that has lasted long enough.
+    pub(super) fn has_rested(&self, now: Instant) -> bool {
+        self.phase.get() == Phase::Busy
+            && self.is_idle()
+            && now.saturating_duration_since(self.since.get()) >= REST
+    }
+
     /// A server began or ceased to wait for the client's body.
     pub(super) fn body_waits(&self, waits: bool) {
         note(&self.body_since, waits, &self.clock);
@@ -253,6 +286,7 @@ impl Life {
             Phase::Head => {
                 over(since, Some(limits.head)).then_some(Expiry::Say(Answer::HeadTimeout))
             }
+            Phase::Busy if self.is_idle() => None,
             Phase::Busy if stalled(&self.body_since) => Some(Expiry::Say(Answer::BodyStalled)),
             Phase::Busy if !self.between.get() && over(since, limits.read) => {
                 Some(Expiry::Say(Answer::ReadTimeout))
@@ -327,6 +361,23 @@ mod tests {
         assert_eq!(after(&life, 5), Some(Expiry::Say(Answer::ReadTimeout)));
         life.between.set(true);
         assert_eq!(after(&life, 500), None);
+    }
+
+    #[test]
+    fn hypers_state_is_kept_between_requests_that_follow_each_other_closely() {
+        let (life, clock) = life(&settings::RespondingTimeouts::default());
+        life.enter(Phase::Busy);
+        life.read_pending.set(true);
+        assert!(life.parks());
+        life.brisk.set(true);
+        assert!(!life.parks());
+        assert!(!life.has_rested(clock.get()));
+        assert!(life.has_rested(clock.get() + REST));
+        life.rested.set(true);
+        assert!(life.parks());
+        assert!(!life.parks());
+        life.refused.set(Some(Answer::HeadTimeout));
+        assert!(life.parks());
     }
 
     #[test]

@@ -120,6 +120,15 @@ impl Registry {
             life.expired.set(Some(expiry));
             life.wake();
         }
+        let rested: Vec<Rc<Life>> = {
+            let slots = self.slots.borrow();
+            let has_rested = |slot: &&Slot| slot.life.has_rested(now);
+            slots.iter().flatten().filter(has_rested).map(|slot| Rc::clone(&slot.life)).collect()
+        };
+        for life in rested {
+            life.rested.set(true);
+            life.wake();
+        }
     }
 
     /// Looks after the connections for as long as the worker lives.

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
@@ -43,7 +44,7 @@ pub(super) async fn connect(server: &Server, http1_only: bool) -> Result<Fresh, 
     let Some(name) = &server.tls_name else {
         return match server.scheme {
             Scheme::H2c => http2(stream, &server.transport).await,
-            Scheme::Http | Scheme::Https => http1(stream).await,
+            Scheme::Http | Scheme::Https => http1(stream, server).await,
         };
     };
     let configs = server.transport.tls().map_err(|why| unreachable(io::Error::other(why)))?;
@@ -53,7 +54,7 @@ pub(super) async fn connect(server: &Server, http1_only: bool) -> Result<Fresh, 
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         http2(stream, &server.transport).await
     } else {
-        http1(stream).await
+        http1(stream, server).await
     }
 }
 
@@ -86,13 +87,17 @@ fn unreachable(error: io::Error) -> Cause {
     }
 }
 
-async fn http1<S>(stream: S) -> Result<Fresh, Cause>
+async fn http1<S>(stream: S, server: &Server) -> Result<Fresh, Cause>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
     // Traefik sends names in canonical case, and some old servers compare them so.
-    builder.title_case_headers(true).max_headers(MAX_FIELDS).max_buf_size(MAX_HEAD);
+    builder.title_case_headers(true).max_buf_size(MAX_HEAD);
+    // Any limit but hyper's own hundred costs an allocation of 24 KiB for each answer.
+    if server.pool.sends_many_fields.load(Ordering::Relaxed) {
+        builder.max_headers(MAX_FIELDS);
+    }
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(handshake)?;
     // Ends by itself: when the sender is dropped or the server closes.
     tokio::task::spawn_local(async move {

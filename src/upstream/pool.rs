@@ -40,6 +40,8 @@ pub(super) struct Pool {
     opening: RefCell<Option<Rc<Notify>>>,
     /// The server is known to speak HTTP/2.
     speaks_http2: Cell<bool>,
+    /// Idle connections take answers with many fields.
+    takes_many_fields: Cell<bool>,
 }
 
 struct Idle {
@@ -145,6 +147,7 @@ pub(super) fn of(server: &Server) -> Rc<Pool> {
             shared: RefCell::default(),
             opening: RefCell::default(),
             speaks_http2: Cell::new(server.scheme == Scheme::H2c),
+            takes_many_fields: Cell::new(false),
         });
         pools.by_server.insert(server.pool.id, Rc::clone(&pool));
         if !std::mem::replace(&mut pools.is_sweeping, true) {
@@ -172,6 +175,11 @@ impl Pool {
 
     fn take(&self) -> Option<http1::SendRequest<Body>> {
         let mut all = self.idle.borrow_mut();
+        if self.key.sends_many_fields.load(Ordering::Relaxed)
+            && !self.takes_many_fields.replace(true)
+        {
+            all.clear();
+        }
         let mut index = all.len();
         while index > 0 {
             index -= 1;

@@ -58,14 +58,14 @@ pub async fn send(
                 }
                 let waiting = Waiting::new(server, &mut request);
                 let answer = waiting.on(sender.try_send_request(request)).await;
-                finish(answer, Lease::http1(sender, Rc::clone(&pool)), restore, is_upgrade)
+                finish(server, answer, Lease::http1(sender, Rc::clone(&pool)), restore, is_upgrade)
             }
             Fresh::Http2(shared) => {
                 let lease = Lease::http2(Rc::clone(&shared));
                 let restore = to_http2(server, &mut request);
                 let waiting = Waiting::new(server, &mut request);
                 let answer = waiting.on(shared.sender().try_send_request(request)).await;
-                finish(answer, lease, restore, is_upgrade)
+                finish(server, answer, lease, restore, is_upgrade)
             }
         };
         match sent {
@@ -176,6 +176,7 @@ impl Restore {
 type Answer = Result<Response<Incoming>, TrySendError<Request<Body>>>;
 
 fn finish(
+    server: &Server,
     answer: Option<Answer>,
     lease: Lease,
     restore: Restore,
@@ -195,7 +196,7 @@ fn finish(
                 restore.undo(&mut request);
                 Err(SendError::NotSent(Box::new(request), cause(error.into_error())))
             }
-            None => Err(SendError::Sent(cause(error.into_error()))),
+            None => Err(SendError::Sent(refused(server, error.into_error()))),
         },
     }
 }
@@ -236,6 +237,15 @@ fn misframed(version: Version, headers: &HeaderMap) -> Option<&'static str> {
     let is_chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
     (!is_chunked || codings.next().is_some())
         .then_some("a Transfer-Encoding other than chunked in the answer")
+}
+
+/// A head that is too large for the connection. With many fields it passes on the server's
+/// next connections; this request may go again if its method allows.
+fn refused(server: &Server, error: hyper::Error) -> Cause {
+    if error.is_parse_too_large() && !server.pool.sends_many_fields.swap(true, Ordering::Relaxed) {
+        return Cause::Unreachable(io::Error::other(error));
+    }
+    cause(error)
 }
 
 fn cause(error: hyper::Error) -> Cause {

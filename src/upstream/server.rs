@@ -51,6 +51,8 @@ pub struct Server {
 pub(super) struct PoolKey {
     pub(super) id: u64,
     pub(super) retired: AtomicBool,
+    /// It sent an answer with more fields than a new connection takes at first.
+    pub(super) sends_many_fields: AtomicBool,
 }
 
 static POOLS: AtomicU64 = AtomicU64::new(0);
@@ -97,6 +99,7 @@ impl Server {
             pool: Arc::new(PoolKey {
                 id: POOLS.fetch_add(1, Ordering::Relaxed),
                 retired: AtomicBool::new(false),
+                sends_many_fields: AtomicBool::new(false),
             }),
         })
     }

@@ -109,6 +109,7 @@ impl Guarded {
         life.register(cx.waker());
         self.heavy = true;
         life.refused.set(None);
+        let brisk = life.is_recent();
         if life.heavy.replace(false) {
             self.looked = false;
         }
@@ -125,6 +126,8 @@ impl Guarded {
             if !self.first
                 && let Some(next) = self.look_for_next()
             {
+                life.brisk.set(brisk);
+                life.rested.set(false);
                 return Poll::Ready(next);
             }
             match life.expired.take() {
