@@ -96,20 +96,22 @@ impl Proxy {
             started,
             terminating: terminating.clone(),
         });
-        let workers = Workers::start(&WorkersConfig {
+        let config = WorkersConfig {
             settings: Arc::clone(&settings),
             entry_points: Arc::clone(&entry_points),
             workers: count,
             published: Arc::clone(&published),
             metrics: Arc::clone(&metrics),
             access_log: access_log.clone(),
-        })
-        .map_err(|error| error.to_string())?;
-        for (entry_point, address) in entry_points.iter().zip(workers.addresses()) {
+        };
+        let context = Context { settings, entry_points, metrics, internal, workers: count };
+        let context = Arc::new(context);
+        // A health check that comes with the first connection must find `/ping`.
+        reconcile::begin(&context, &published);
+        let workers = Workers::start(&config).map_err(|error| error.to_string())?;
+        for (entry_point, address) in context.entry_points.iter().zip(workers.addresses()) {
             tracing::info!("entry point {} listens on {address}", entry_point.name);
         }
-        let context =
-            Arc::new(Context { settings, entry_points, metrics, internal, workers: count });
         Ok(Self { context, published, access_log, workers, terminating })
     }
 
@@ -188,13 +190,6 @@ impl Proxy {
             let docker =
                 provider::docker::run(Arc::clone(settings), sender.clone(), ending.clone());
             tasks.spawn_local(docker);
-        }
-        if settings.providers.file.is_some() {
-            tasks.spawn_local(provider::file::run(
-                Arc::clone(settings),
-                sender.clone(),
-                ending.clone(),
-            ));
         }
         if settings.providers.file.is_some() {
             let file = provider::file::run(Arc::clone(settings), sender, ending.clone());

@@ -22,8 +22,12 @@ const BATCH: usize = 256;
 /// How often certificate files are looked at: they change without their provider's files.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Runs until cancelled. Publishes what Wharf itself serves at once, before any provider
-/// has spoken.
+/// Publishes what Wharf itself serves, before any provider has spoken.
+pub fn begin(cx: &Arc<Context>, published: &Arc<Published>) {
+    Reconciler::new(Arc::clone(cx), Arc::clone(published)).publish();
+}
+
+/// Runs until cancelled, from what [`begin`] published.
 pub async fn run(
     cx: Arc<Context>,
     published: Arc<Published>,
@@ -33,8 +37,6 @@ pub async fn run(
     let throttle = cx.settings.providers.providers_throttle_duration.or_zero();
     let mut pace = Pace::new(throttle);
     let mut reconciler = Reconciler::new(cx, published);
-    // Not a change: the first provider to speak need not wait for this one's rest.
-    reconciler.publish();
     let mut due: Option<Instant> = None;
     let mut batch = Vec::with_capacity(BATCH);
     let mut is_open = true;

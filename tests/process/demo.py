@@ -68,7 +68,7 @@ def _(_none):
         assert "using Docker" in demo.log, demo.log
         equal(len({c["Id"] for c in marked()} - before), 6)
         demo.signal(signal.SIGINT)
-        equal(demo.ended(60), 0)
+        equal(demo.ended(60), 0, demo.log)
     equal({c["Id"] for c in marked()} - before, set())
 
 
@@ -85,7 +85,7 @@ def _(_none):
     with Demo("--engine", "docker", "--steady") as demo:
         eventually(20, lambda: not left & {c["Id"] for c in marked()})
         demo.signal(signal.SIGTERM)
-        equal(demo.ended(60), 0)
+        equal(demo.ended(60), 0, demo.log)
     equal({c["Id"] for c in marked()} - before, set())
     names = [n["Name"] for n in engine.call("GET", "/networks")]
     assert not [n for n in names if n.startswith("wharf-demo-")], names

@@ -104,7 +104,8 @@ def _(_none):
         assert name in said, f"--help does not speak of {name}"
     with Proxy("healthy") as proxy:
         flags = [f"--entryPoints.traefik.address=127.0.0.1:{proxy.api}", "--ping=true"]
-        equal(once(["healthcheck", *flags])[0], 0)
+        status, said = once(["healthcheck", *flags])
+        equal(status, 0, said)
     equal(once(["healthcheck", *flags])[0], 1)
 
 
