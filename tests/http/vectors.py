@@ -150,7 +150,9 @@ for name, line in {
     loose = {"HTTP/1.2", "asterisk with GET", "raw fragment", "blank after the version", "two blanks", "two blanks before the version"}
     add("H13", name, EITHER if name in loose else REFUSE, get(line=line))
 add("H13", "a preface of HTTP/2 that goes on as HTTP/1", REFUSE, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n")
-add("H13", "TLS on a plain port", REFUSE, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 60 + b"\r\n\r\n")
+# As Traefik, every port takes TLS: what looks like it is read as TLS, never as HTTP.
+add("H13", "a TLS record that is no handshake", REFUSE, b"\x16\x03\x01\x00\x40\x01\x00\x00\x3c\x03\x03" + b"\x00" * 58 + SMUGGLED)
+add("H13", "a TLS record of text", REFUSE, b"\x16\x03\x01\x00\x23" + SMUGGLED)
 add("H13", "empty lines in front", EITHER, b"\r\n\r\n" + get())
 add("H13", "a high byte in the target", EITHER, get(line=b"GET /v\xc3\xa9 HTTP/1.1"))
 add("H13", "an unknown method", PASS, get(line=b"FROBNICATE /v HTTP/1.1"))
@@ -308,6 +310,19 @@ def _(given):
     took = time.monotonic() - start
     assert 5 < took < 33, f"cut after {took:.0f} s"
     return f"cut after {took:.0f} s"
+
+
+@checks("a TLS handshake that stops in the middle is closed within 12 s, and nothing of it is sent on")
+def _(given):
+    given.recorder.take()
+    start = time.monotonic()
+    with opened(given.proxy.port) as stream:
+        # A record of 512 bytes is announced; a hidden request comes and then nothing.
+        stream.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 60 + b"\r\n\r\n" + SMUGGLED)
+        stream.settimeout(12)
+        said = stream.recv(4096)
+    equal(given.recorder.take(), ([], [], []))
+    return f"closed after {time.monotonic() - start:.0f} s, {len(said)} bytes of alert"
 
 
 @checks("200 half-open heads do not keep others from being served")
