@@ -10,6 +10,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 
 use super::client::Client;
+use crate::message::forwarded::X_FORWARDED_FOR;
 use crate::message::{Exchange, Protocol, Served};
 use crate::model::Provider;
 use crate::observe::{Captured, Line, Sample};
@@ -33,6 +34,7 @@ pub(super) struct Record {
     /// Kept for the access log only.
     uri: Uri,
     host: Option<HeaderValue>,
+    forwarded_for: Option<HeaderValue>,
     request_headers: Captured,
     response_headers: Captured,
     /// For `headerLabels`.
@@ -71,6 +73,7 @@ impl Record {
             status: CLIENT_GONE,
             uri: if logs { request.uri().clone() } else { Uri::default() },
             host: None,
+            forwarded_for: None,
             request_headers: Captured::default(),
             response_headers: Captured::default(),
             labels: None,
@@ -85,9 +88,18 @@ impl Record {
         if let Some(log) = &worker.access_log {
             self.host = headers.get(HOST).cloned();
             self.request_headers = log.capture(headers);
+            // As Traefik: who the trusted proxies in front say the client is.
+            self.forwarded_for = headers.get(X_FORWARDED_FOR).cloned();
         }
         if worker.metrics.needs_headers() {
             self.labels = Some(headers.clone());
+        }
+    }
+
+    /// Keeps the target in its one form, as it is routed and sent on.
+    pub(super) fn saw_target(&mut self, uri: &Uri) {
+        if self.client.entry.worker.access_log.is_some() && self.uri != *uri {
+            self.uri = uri.clone();
         }
     }
 
@@ -154,10 +166,12 @@ impl Record {
             method: self.method.as_str(),
             target: self.uri.path_and_query().map_or("", |target| target.as_str()),
             version: self.version,
+            forwarded_for: self.forwarded_for.as_ref().and_then(|hops| hops.to_str().ok()),
             host: self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default(),
             router: self.route.as_ref().map(|route| route.name.as_str()),
             service: self.route.as_ref().map(|route| &*route.service.name),
-            status: self.status,
+            // As Traefik: an upgraded connection has no status of its own at its end.
+            status: if self.status == 101 { 0 } else { self.status },
             request_bytes: self.request_bytes.get(),
             response_bytes: self.response_bytes,
             duration,

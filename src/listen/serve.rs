@@ -132,6 +132,7 @@ fn arrive(record: &mut Record, parts: &mut Parts) -> Result<Arc<Route>, Refusal>
         return Err(Refusal::Options);
     }
     settle_path(parts, record)?;
+    record.saw_target(&parts.uri);
     let routing = path::routing(parts.uri.path());
     let view = View {
         host: &record.exchange.host,
@@ -243,7 +244,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 /// The path in its one form; routed, logged and sent on as such.
 fn settle_path(parts: &mut Parts, record: &Record) -> Result<(), Refusal> {
     let entry_point = &record.client.connection.entry_point;
-    let settled = path::normalise(parts.uri.path(), entry_point).map_err(|_| Refusal::Target)?;
+    let settled = path::normalise(parts.uri.path(), entry_point).map_err(|_| Refusal::Request)?;
     let query = parts.uri.query().map(|query| path::query(query, entry_point));
     let is_same = matches!(settled, Cow::Borrowed(_))
         && query.as_ref().is_none_or(|query| matches!(query, Cow::Borrowed(_)));

@@ -10,7 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 
 use super::Flow;
-use crate::message::{Body, Exchange, path, plain};
+use crate::message::{Body, Exchange, path};
 
 /// What was cut off.
 pub(super) const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -35,17 +35,22 @@ impl From<Outcome> for Flow<Infallible> {
 
 /// The answer for a path that a server could read in another way than we did.
 pub(super) fn refused() -> Outcome {
-    Outcome::Refused(plain(StatusCode::BAD_REQUEST, "Bad Request"))
+    Outcome::Refused(worded(StatusCode::BAD_REQUEST, "Bad Request\n"))
 }
 
 /// The answer for a replacement that makes no path; the text is Go's.
 pub(super) fn unusable(error: String) -> Outcome {
-    let mut response = Response::new(Body::from(error + "\n"));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    Outcome::Refused(worded(StatusCode::INTERNAL_SERVER_ERROR, error + "\n"))
+}
+
+/// As Go's `http.Error`.
+fn worded(status: StatusCode, text: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Outcome::Refused(response)
+    response
 }
 
 /// Puts an encoded path in place of the request's; the query stays. One that would

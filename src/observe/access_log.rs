@@ -40,10 +40,12 @@ pub struct Line<'a> {
     pub exchange: &'a Exchange,
     /// The method.
     pub method: &'a str,
-    /// Path and query as received.
+    /// Path and query in the form that is routed.
     pub target: &'a str,
     /// The protocol version.
     pub version: Version,
+    /// `X-Forwarded-For` as trusted proxies gave it: the client, in place of the peer.
+    pub forwarded_for: Option<&'a str>,
     /// The host as received, with its port.
     pub host: &'a str,
     /// The router, qualified; `None` when none matched.
@@ -209,7 +211,8 @@ impl AccessLog {
         let exchange = line.exchange;
         let mut out = Vec::with_capacity(256);
         let user = exchange.user.as_deref().unwrap_or("-");
-        let _ = write!(out, "{} - ", exchange.connection.peer.ip());
+        push_escaped(&mut out, &client_host(line));
+        out.extend_from_slice(b" - ");
         push_escaped(&mut out, user);
         let _ = write!(out, " [{}] \"", clf_time(exchange.started_at));
         push_escaped(&mut out, line.method);
@@ -241,6 +244,14 @@ impl AccessLog {
     }
 }
 
+/// The client's address, as far as trusted proxies know it.
+fn client_host<'a>(line: &Line<'a>) -> std::borrow::Cow<'a, str> {
+    match line.forwarded_for {
+        Some(hops) if !hops.is_empty() => hops.into(),
+        _ => line.exchange.connection.peer.ip().to_string().into(),
+    }
+}
+
 /// A JSON object with its keys in Traefik's (sorted) order.
 struct Object<'p> {
     out: Vec<u8>,
@@ -254,19 +265,16 @@ impl Object<'_> {
         let served = &exchange.served;
         let origin = served.first_byte.unwrap_or_default();
         self.text("ClientAddr", &peer.to_string());
-        self.text("ClientHost", &peer.ip().to_string());
+        self.text("ClientHost", &client_host(line));
         self.text("ClientPort", &peer.port().to_string());
         self.text("ClientUsername", exchange.user.as_deref().unwrap_or("-"));
         self.number("DownstreamContentSize", line.response_bytes);
         self.number("DownstreamStatus", u64::from(line.status));
         self.number("Duration", nanos(line.duration));
-        if let Some(size) = served.origin_size {
-            self.number("OriginContentSize", size);
-        }
+        // As Traefik: 0 where no server was asked.
+        self.number("OriginContentSize", served.origin_size.unwrap_or_default());
         self.number("OriginDuration", nanos(origin));
-        if let Some(status) = served.origin_status {
-            self.number("OriginStatus", u64::from(status));
-        }
+        self.number("OriginStatus", u64::from(served.origin_status.unwrap_or_default()));
         self.number("Overhead", nanos(line.duration.saturating_sub(origin)));
         self.request(line, target, count);
         if let Some(router) = line.router {
@@ -516,6 +524,14 @@ mod tests {
     }
 
     fn written(settings: &settings::AccessLog, target: &str) -> String {
+        written_of(settings, target, None)
+    }
+
+    fn written_of(
+        settings: &settings::AccessLog,
+        target: &str,
+        forwarded_for: Option<&str>,
+    ) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         let settings = settings::AccessLog {
@@ -530,6 +546,7 @@ mod tests {
         let captured = log.capture(&headers);
         let none = Captured::default();
         log.log(&Line {
+            forwarded_for,
             exchange: &exchange,
             method: "GET",
             target,
@@ -558,6 +575,13 @@ mod tests {
             "192.0.2.7 - - [21/Nov/2026:07:11:23 +0000] \"GET /x?y=1 HTTP/1.1\" 200 271 \"-\" \"-\" \
              1 \"web@docker\" \"http://172.18.0.3:80\" 46ms\n"
         );
+    }
+
+    #[test]
+    fn the_client_is_whom_trusted_proxies_name() {
+        let line = written_of(&settings::AccessLog::default(), "/", Some("203.0.113.9"));
+
+        assert!(line.starts_with("203.0.113.9 - - "), "{line}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ const CHUNK: usize = 64 << 10;
 pub fn ask(request: &mut Request<Body>) -> bool {
     let headers = request.headers();
     // As Go: a range is one of the encoded bytes, and HEAD has nothing to decode.
-    if headers.contains_key(ACCEPT_ENCODING)
+    if headers.get(ACCEPT_ENCODING).is_some_and(|value| !value.is_empty())
         || headers.contains_key(RANGE)
         || request.method() == Method::HEAD
     {
@@ -159,6 +159,7 @@ mod tests {
             ("POST", None, true),
             ("HEAD", None, false),
             ("GET", Some(("accept-encoding", "br")), false),
+            ("GET", Some(("accept-encoding", "")), true),
             ("GET", Some(("range", "bytes=0-1")), false),
         ] {
             let mut request = Request::builder().method(method);

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE, USER_AGENT};
 use http::uri::{Authority, Scheme as UriScheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::ext::ReasonPhrase;
 use tokio::sync::Notify;
@@ -127,17 +127,34 @@ fn to_http1(server: &Server, request: &mut Request<Body>) -> Restore {
     *request.version_mut() = Version::HTTP_11;
     // hyper sends no body of unknown length with these, unless it is told to.
     if matches!(*request.method(), Method::GET | Method::HEAD)
-        && !http_body::Body::is_end_stream(request.body())
+        && !request.body().is_end_stream()
         && !request.headers().contains_key(CONTENT_LENGTH)
     {
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+    say_empty(request);
     // The common case: what the client sent is what the server gets.
     if server.base.is_none() && request.uri().authority().is_none() {
         return Restore { uri: None, host: None };
     }
     let target = Uri::from(server.target(request.uri().path_and_query()));
     Restore { uri: Some(std::mem::replace(request.uri_mut(), target)), host: None }
+}
+
+/// As Go: an empty body is announced where a server may expect one (RFC 9110 section 8.6;
+/// some answer 411 otherwise), and nowhere else. An empty `User-Agent` is not sent.
+fn say_empty(request: &mut Request<Body>) {
+    let expects = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    let is_empty = request.body().is_end_stream();
+    let headers = request.headers_mut();
+    if expects && is_empty && !headers.contains_key(CONTENT_LENGTH) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    } else if !expects && headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0") {
+        headers.remove(CONTENT_LENGTH);
+    }
+    if headers.get(USER_AGENT).is_some_and(HeaderValue::is_empty) {
+        headers.remove(USER_AGENT);
+    }
 }
 
 /// `Host` becomes `:authority`.

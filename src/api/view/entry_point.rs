@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Object;
-use crate::settings::{EntryPoint, EntryPointHttp, GoDuration, Settings};
+use crate::settings::{EncodedCharacters, EntryPoint, EntryPointHttp, GoDuration, Settings};
 
 /// All entry points by name.
 pub(in crate::api) fn entry_points(settings: &Settings) -> Vec<Value> {
@@ -69,7 +69,11 @@ fn transport(entry: &EntryPoint) -> Value {
 fn http(http: &EntryPointHttp) -> Value {
     let mut object = Object::default();
     if let Some(to) = http.redirections.as_ref().and_then(|all| all.entry_point.as_ref()) {
-        object.put("redirections", json!({ "entryPoint": to }));
+        let mut section = Object::of(to);
+        if !to.permanent {
+            section.remove("permanent");
+        }
+        object.put("redirections", json!({ "entryPoint": section.into_value() }));
     }
     object.put_list("middlewares", &http.middlewares);
     if let Some(tls) = &http.tls {
@@ -82,11 +86,30 @@ fn http(http: &EntryPointHttp) -> Value {
         object.put("tls", section.into_value());
     }
     put_true(&mut object, "encodeQuerySemicolons", http.encode_query_semicolons);
-    put_true(&mut object, "sanitizePath", http.sanitize_path);
+    object.put("sanitizePath", http.sanitize_path);
+    if http.encoded_characters != EncodedCharacters::default() {
+        object.put("encodedCharacters", encoded_characters(&http.encoded_characters));
+    }
     if http.max_header_bytes != 0 {
         object.put("maxHeaderBytes", http.max_header_bytes);
     }
     object.into_value()
+}
+
+fn encoded_characters(allowed: &EncodedCharacters) -> Value {
+    let mut section = Object::default();
+    for (key, is_allowed) in [
+        ("allowEncodedSlash", allowed.allow_encoded_slash),
+        ("allowEncodedBackSlash", allowed.allow_encoded_back_slash),
+        ("allowEncodedNullCharacter", allowed.allow_encoded_null_character),
+        ("allowEncodedSemicolon", allowed.allow_encoded_semicolon),
+        ("allowEncodedPercent", allowed.allow_encoded_percent),
+        ("allowEncodedQuestionMark", allowed.allow_encoded_question_mark),
+        ("allowEncodedHash", allowed.allow_encoded_hash),
+    ] {
+        put_true(&mut section, key, is_allowed);
+    }
+    section.into_value()
 }
 
 fn put_true(object: &mut Object, key: &str, value: bool) {
@@ -114,5 +137,18 @@ mod tests {
             json_text(&entry_point("web", &entry)),
             r#"{"address":":21100","transport":{"lifeCycle":{"graceTimeOut":"10s"},"respondingTimeouts":{"idleTimeout":"3m0s"}},"forwardedHeaders":{},"http":{"sanitizePath":true,"maxHeaderBytes":1048576},"http2":{"maxConcurrentStreams":250,"maxDecoderHeaderTableSize":4096,"maxEncoderHeaderTableSize":4096},"udp":{"timeout":"3s"},"name":"web"}"#
         );
+    }
+
+    #[test]
+    fn what_was_said_of_paths_and_redirections_is_shown_as_in_traefik() {
+        let mut entry = EntryPoint::default();
+        entry.http.sanitize_path = false;
+        entry.http.encoded_characters.allow_encoded_hash = false;
+
+        let shown = entry_point("web", &entry);
+
+        assert_eq!(shown["http"]["sanitizePath"], false);
+        assert_eq!(shown["http"]["encodedCharacters"]["allowEncodedSlash"], true);
+        assert!(shown["http"]["encodedCharacters"].get("allowEncodedHash").is_none());
     }
 }

@@ -32,6 +32,15 @@ impl MiddlewareRow<'_> {
 
     pub(in crate::api) fn json(&self, form: Form) -> Value {
         let mut object = Object::of(&self.middleware.value);
+        if let Some(names) = self.middleware.value.chain() {
+            // As Traefik: a chain's parts carry their provider.
+            let home = self.name.provider().as_str();
+            let qualify = |name: &String| {
+                if name.contains('@') { name.clone() } else { format!("{name}@{home}") }
+            };
+            let names: Vec<_> = names.iter().map(qualify).collect();
+            object.put("chain", serde_json::json!({ "middlewares": names }));
+        }
         object.put_list("error", &self.outcome.errors);
         object.put("status", self.outcome.status.as_str());
         object.put_list("usedBy", &self.outcome.used);

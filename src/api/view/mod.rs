@@ -61,6 +61,10 @@ impl Object {
         }
     }
 
+    fn remove(&mut self, key: &str) {
+        self.0.remove(key);
+    }
+
     fn put_list(&mut self, key: &str, list: &[String]) {
         if !list.is_empty() {
             self.put(key, list);

@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::chunked::{Chunked, Step};
-use super::head::{Framing, Scanner};
+use super::head::{Framing, Scanner, Span};
 
 #[derive(Debug)]
 enum State {
@@ -47,6 +47,8 @@ pub(super) struct Progress {
     pub(super) heavy: bool,
     /// Why the rest may not.
     pub(super) hold: Hold,
+    /// The target of the last of these heads, when it must be escaped.
+    pub(super) odd_target: Option<Span>,
 }
 
 /// Follows the framing of a connection's requests.
@@ -85,8 +87,10 @@ impl Framer {
 
     /// Reads on. Only the bytes that pass are taken; the others come again.
     pub(super) fn advance(&mut self, bytes: &[u8], takes_heavy: bool) -> Progress {
-        let mut progress = Progress { pass: 0, heads: 0, heavy: false, hold: Hold::Nothing };
-        while progress.hold == Hold::Nothing {
+        let hold = Hold::Nothing;
+        let mut progress = Progress { pass: 0, heads: 0, heavy: false, hold, odd_target: None };
+        // What is behind an odd target is looked at when that is mended.
+        while progress.hold == Hold::Nothing && progress.odd_target.is_none() {
             let rest = bytes.get(progress.pass..).unwrap_or_default();
             if rest.is_empty() && !matches!(self.state, State::Bad { .. }) {
                 break;
@@ -130,6 +134,7 @@ impl Framer {
             Ok(None) => progress.hold = Hold::Partial,
             Ok(Some(head)) if head.heavy && !takes_heavy => progress.hold = Hold::Heavy,
             Ok(Some(head)) => {
+                progress.odd_target = head.odd_target.map(|span| span.moved(progress.pass));
                 progress.pass += head.len;
                 progress.heads += 1;
                 progress.heavy |= head.heavy;

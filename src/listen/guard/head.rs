@@ -37,6 +37,22 @@ pub(super) struct Head {
     pub(super) upgrade: bool,
     /// It has more fields than hyper takes without an allocation.
     pub(super) heavy: bool,
+    /// Where its target is, when hyper takes it only with some bytes escaped.
+    pub(super) odd_target: Option<Span>,
+}
+
+/// A part of some bytes, by its start and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+impl Span {
+    /// The same part with `by` more bytes in front.
+    pub(super) fn moved(self, by: usize) -> Self {
+        Self { start: self.start + by, end: self.end + by }
+    }
 }
 
 /// Looks for whole heads in bytes that come in pieces; remembers how far it looked.
@@ -60,7 +76,8 @@ impl Scanner {
         };
         *self = Self::default();
         let head = check(bytes.get(start..end).unwrap_or_default(), limit)?;
-        Ok(Some(Head { len: end, ..head }))
+        let odd_target = head.odd_target.map(|span| span.moved(start));
+        Ok(Some(Head { len: end, odd_target, ..head }))
     }
 
     fn find_end(&mut self, bytes: &[u8], start: usize) -> Option<usize> {
@@ -122,6 +139,7 @@ struct Fields {
 
 struct RequestLine {
     http_10: bool,
+    odd_target: Option<Span>,
 }
 
 fn check(head: &[u8], limit: usize) -> Result<Head, Answer> {
@@ -159,7 +177,8 @@ fn conclude(request: &RequestLine, fields: &Fields) -> Result<Head, Answer> {
         _ => return Err(Answer::BadRequest),
     };
     let upgrade = fields.upgrade && fields.connection_upgrade && !request.http_10;
-    Ok(Head { len: 0, framing, upgrade, heavy: fields.count > super::LIGHT_FIELDS })
+    let heavy = fields.count > super::LIGHT_FIELDS;
+    Ok(Head { len: 0, framing, upgrade, heavy, odd_target: request.odd_target })
 }
 
 /// Lines without their ends; a CR anywhere else is an error.
@@ -210,7 +229,38 @@ fn request_line(line: &[u8]) -> Result<RequestLine, Answer> {
         return Err(Answer::Connect);
     }
     check_target(method, target)?;
-    Ok(RequestLine { http_10 })
+    let start = method.len() + 1;
+    let odd_target = is_odd(target).then_some(Span { start, end: start + target.len() });
+    Ok(RequestLine { http_10, odd_target })
+}
+
+/// Whether hyper refuses the target as it is. Browsers and tools send such bytes, as in
+/// `?filter={"a":1}`, and Go takes them.
+fn is_odd(target: &[u8]) -> bool {
+    let mut high = false;
+    for byte in target {
+        if matches!(byte, b'"' | b'<' | b'>' | b'`') {
+            return true;
+        }
+        high |= *byte >= 0x80;
+    }
+    high && std::str::from_utf8(target).is_err()
+}
+
+/// The target with those bytes escaped.
+pub(super) fn escaped(target: &[u8]) -> Vec<u8> {
+    const DIGITS: [u8; 16] = *b"0123456789ABCDEF";
+    let is_text = std::str::from_utf8(target).is_ok();
+    let mut escaped = Vec::with_capacity(target.len() + 16);
+    for byte in target {
+        if matches!(byte, b'"' | b'<' | b'>' | b'`') || (*byte >= 0x80 && !is_text) {
+            let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+            escaped.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
+        } else {
+            escaped.push(*byte);
+        }
+    }
+    escaped
 }
 
 fn check_target(method: &[u8], target: &[u8]) -> Result<(), Answer> {
@@ -387,6 +437,24 @@ mod tests {
         ] {
             let head = scan(&format!("{line}\r\nHost: a\r\n\r\n"));
             assert_eq!(head.err(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn targets_that_hyper_refuses_are_found_and_escaped() {
+        for (target, escaped_target) in [
+            (&b"/a|b^c{d}?e='f'"[..], None),
+            ("/caf\u{e9}".as_bytes(), None),
+            (b"/?f={\"a\":1}", Some("/?f={%22a%22:1}")),
+            (b"/<a>`", Some("/%3Ca%3E%60")),
+            (b"/caf\xe9", Some("/caf%E9")),
+        ] {
+            let head = [b"\r\nGET ", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+
+            let found = Scanner::default().scan(&head, 1 << 20).unwrap().unwrap().odd_target;
+
+            let odd = found.map(|span| escaped(&head[span.start..span.end]));
+            assert_eq!(odd.as_deref(), escaped_target.map(str::as_bytes), "{target:?}");
         }
     }
 

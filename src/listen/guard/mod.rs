@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::framer::{Framer, Hold};
 use self::goodbye::Goodbye;
+use self::head::Span;
 use super::life::{Expiry, Life, Phase, Verdict};
 use super::stream::Stream;
 use super::sweep::Lease;
@@ -184,8 +185,20 @@ impl Guarded {
         let progress = self.framer.advance(&self.held, self.heavy);
         self.ready = progress.pass;
         self.hold = progress.hold;
+        if let Some(target) = progress.odd_target {
+            self.escape(target);
+        }
         self.note(progress.heads);
         progress.heavy
+    }
+
+    /// Escapes a target that may pass; what is behind its head is not looked at yet.
+    fn escape(&mut self, target: Span) {
+        let Some(odd) = self.held.get(target.start..target.end) else { return };
+        let escaped = head::escaped(odd);
+        self.ready += escaped.len() - odd.len();
+        self.held.splice(target.start..target.end, escaped);
+        self.looked = false;
     }
 
     fn note(&self, heads: u64) {
@@ -276,6 +289,13 @@ impl Guarded {
                 let progress = self.framer.advance(bytes, self.heavy);
                 self.hold = progress.hold;
                 self.note(progress.heads);
+                if let Some(target) = progress.odd_target {
+                    self.held.extend_from_slice(bytes);
+                    buf.set_filled(before);
+                    self.ready = progress.pass;
+                    self.escape(target);
+                    continue;
+                }
                 progress.pass
             } else {
                 0
