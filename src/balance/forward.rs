@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::account::Account;
@@ -57,7 +57,8 @@ struct Trip {
 struct Spare {
     method: Method,
     uri: Uri,
-    headers: HeaderMap,
+    /// A list: cloning a map would build its index for a request that is rarely sent again.
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Spare {
@@ -69,7 +70,7 @@ impl Spare {
         (request.method().is_idempotent() && is_whole && !is_upgrade).then(|| Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
-            headers: request.headers().clone(),
+            fields: fields(request.headers()),
         })
     }
 
@@ -77,9 +78,18 @@ impl Spare {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
+        request.headers_mut().reserve(self.fields.len());
+        for (name, value) in self.fields {
+            request.headers_mut().append(name, value);
+        }
         request
     }
+}
+
+fn fields(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let mut fields = Vec::with_capacity(headers.len());
+    fields.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    fields
 }
 
 /// Passes a request on to one of the servers and its answer back.
