@@ -43,7 +43,9 @@ pub(super) fn answer(sources: &Sources, path: &str, query: Option<&str>) -> Resp
         ["http", kind, rest @ ..] => ask.http(kind, rest),
         ["tcp", kind @ ("routers" | "services" | "middlewares"), rest @ ..]
         | ["udp", kind @ ("routers" | "services"), rest @ ..] => ask.absent(kind, rest),
-        ["certificates", rest @ ..] => ask.absent("certificates", rest),
+        ["certificates", rest @ ..] => {
+            ask.things("certificate", view::certificates(&table), rest, view::CertificateRow::json)
+        }
         ["wharf", rest @ ..] => ask.wharf(rest),
         _ => answer::not_found(),
     }

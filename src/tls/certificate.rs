@@ -12,6 +12,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::about::{About, about};
+
 /// What a certificate says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -23,6 +25,8 @@ pub struct Facts {
     pub names: Vec<String>,
     /// When it ends, in Unix seconds.
     pub not_after: i64,
+    /// What else it says.
+    pub about: About,
 }
 
 /// A certificate with its key, ready to sign.
@@ -158,6 +162,7 @@ pub(super) fn facts(der: &CertificateDer<'_>) -> Option<Facts> {
         .flat_map(|extension| &extension.value.general_names)
         .filter_map(alternative_name)
         .collect();
+    let about = about(der, &certificate, names.clone());
     if !common_name.is_empty() && !names.contains(&common_name.to_ascii_lowercase()) {
         names.push(common_name.to_ascii_lowercase());
     }
@@ -168,7 +173,7 @@ pub(super) fn facts(der: &CertificateDer<'_>) -> Option<Facts> {
         text
     });
     let not_after = certificate.validity().not_after.timestamp();
-    Some(Facts { common_name, serial, names, not_after })
+    Some(Facts { common_name, serial, names, not_after, about })
 }
 
 fn alternative_name(name: &GeneralName<'_>) -> Option<String> {

@@ -1,5 +1,6 @@
 //! Certificates, TLS options, choice by server name. Must never do network I/O.
 
+mod about;
 mod certificate;
 mod client_auth;
 mod default;
@@ -129,6 +130,11 @@ impl Index {
     /// What is known of each certificate, for metrics and the dashboard.
     pub fn facts(&self) -> impl Iterator<Item = &Facts> {
         self.certificates.facts()
+    }
+
+    /// What is known of each declared certificate, which the default one is not.
+    pub fn declared(&self) -> impl Iterator<Item = &Facts> {
+        self.certificates.declared()
     }
 }
 

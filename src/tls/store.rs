@@ -41,6 +41,11 @@ impl Certificates {
         self.all.iter().chain(&self.fallback).map(|loaded| &loaded.facts)
     }
 
+    /// Those that were declared: all but the default one.
+    pub(super) fn declared(&self) -> impl Iterator<Item = &Facts> {
+        self.all.iter().map(|loaded| &loaded.facts)
+    }
+
     /// Whether handshakes would go as with another set.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let key = |loaded: &Arc<Loaded>| Arc::as_ptr(loaded);

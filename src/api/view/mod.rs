@@ -1,6 +1,7 @@
 //! The table as Traefik's API shows it: rows of the lists and their JSON. The dashboard's
 //! pages are made of the same rows.
 
+mod certificate;
 mod entry_point;
 mod middleware;
 mod overview;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::table::{Outcome, Status, Table};
 
+pub(super) use certificate::{CertificateRow, certificates, count_certificates};
 pub(super) use entry_point::{entry_point, entry_points};
 pub(super) use middleware::{MiddlewareRow, middlewares};
 pub(super) use overview::{Counts, count, overview, version};

@@ -67,7 +67,7 @@ pub(in crate::api) fn overview(settings: &Settings, table: &Table) -> Value {
     );
     object.put("tcp", json!({ "routers": none, "services": none, "middlewares": none }));
     object.put("udp", json!({ "routers": none, "services": none }));
-    object.put("certificates", none);
+    object.put("certificates", super::count_certificates(table));
     object.put(
         "features",
         json!({ "tracing": "", "metrics": metrics, "accessLog": settings.access_log.is_some() }),
