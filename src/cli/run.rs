@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -42,6 +43,7 @@ pub(crate) fn proxy(flags: &[String], stopping: &CancellationToken) -> ExitCode 
 }
 
 fn start(start: &Start, stopping: &CancellationToken) -> ExitCode {
+    raise_open_files();
     let result = read(start)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect())
         .and_then(|read| Proxy::new(read).map_err(|text| vec![text]));
@@ -53,6 +55,16 @@ fn start(start: &Start, stopping: &CancellationToken) -> ExitCode {
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// As many open files as the system lets this process have, as Go does at its start: the
+/// soft limit is for programs that use `select`, and 1,024 are but 900 connections.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // Without it there are fewer connections, and `listen` reads how many.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
 }
 
