@@ -124,6 +124,7 @@ pub(super) async fn forward(
             Err(cause) => return account.answer(answer::failed(&cause)),
         }
         exchange.served.retries += 1;
+        balancer.metrics.retried();
     }
 }
 
@@ -279,6 +280,7 @@ impl LoadBalancer {
         served.first_byte = Some(exchange.started.elapsed());
         served.origin_status = Some(status.as_u16());
         served.origin_size = length(response.headers());
+        served.origin_headers = served.keeps_origin_headers.then(|| response.headers().clone());
         hop::strip_response(status, response.headers_mut());
         if trip.must_set_cookie
             && let Some(cookie) = &self.cookie

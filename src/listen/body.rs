@@ -15,7 +15,8 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use super::life::Life;
+use super::executor::Taken;
+use super::life::{Life, Phase};
 use super::record::Record;
 use crate::message::{Body, BodyError, forwarded, hop};
 
@@ -128,16 +129,21 @@ impl http_body::Body for Inbound {
 pub(super) struct Outbound {
     body: Body,
     record: Option<Box<Record>>,
+    /// Told of each frame over HTTP/2, with how long one may wait.
+    taken: Option<(Rc<Taken>, Duration)>,
 }
 
 impl Outbound {
     pub(super) fn new(body: Body, record: Box<Record>) -> Self {
-        Self { body, record: Some(record) }
+        let life = &record.client.life;
+        let stall = life.limits().stall().filter(|_| life.phase() == Phase::Streams);
+        let taken = stall.and_then(|stall| Some((Taken::current()?, stall)));
+        Self { body, record: Some(record), taken }
     }
 
     /// Of a 101: its record goes on with the tunnel.
     pub(super) fn silent() -> Self {
-        Self { body: Body::empty(), record: None }
+        Self { body: Body::empty(), record: None, taken: None }
     }
 }
 
@@ -150,7 +156,13 @@ impl http_body::Body for Outbound {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if let Some((taken, _)) = &this.taken {
+            taken.asked();
+        }
         let mut frame = Pin::new(&mut this.body).poll_frame(cx);
+        if let (Poll::Ready(Some(Ok(frame))), Some((taken, stall))) = (&frame, &this.taken) {
+            taken.given(frame.data_ref().map_or(0, Bytes::len), *stall);
+        }
         if let Poll::Ready(Some(Ok(frame))) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {

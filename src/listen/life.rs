@@ -17,6 +17,8 @@ const HEAD: Duration = Duration::from_secs(30);
 
 /// Longest time between two requests for which hyper's state is kept.
 const REST: Duration = Duration::from_secs(1);
+/// Bytes of the heads of one HTTP/2 connection's requests in flight (`security.md` T1).
+const HEADS: usize = 4 << 20;
 
 /// An entry point's time limits.
 #[derive(Clone, Debug)]
@@ -131,6 +133,8 @@ pub(super) struct Life {
     pub(super) websocket: Cell<bool>,
     /// The framing of the present body broke.
     pub(super) broken: Cell<bool>,
+    /// Bytes of the heads of HTTP/2 requests in flight.
+    heads: Cell<usize>,
     /// What is recorded when the tunnel ends.
     pub(super) tunnel: RefCell<Option<Box<Record>>>,
 }
@@ -165,6 +169,7 @@ impl Life {
             tunnel_bytes: Cell::new((0, 0)),
             websocket: Cell::new(false),
             broken: Cell::new(false),
+            heads: Cell::new(0),
             tunnel: RefCell::new(None),
         }
     }
@@ -225,6 +230,22 @@ impl Life {
 
     pub(super) fn in_flight(&self) -> u64 {
         self.delivered.get().wrapping_sub(self.finished.get())
+    }
+
+    /// Takes in the head of an HTTP/2 request; false when those in flight are too large
+    /// together: a byte on the wire can stand for a whole field.
+    pub(super) fn take_head(&self, bytes: usize) -> bool {
+        let before = self.heads.get();
+        let fits = before == 0 || before.saturating_add(bytes) <= HEADS;
+        if fits {
+            self.heads.set(before.saturating_add(bytes));
+        }
+        fits
+    }
+
+    /// That request is over.
+    pub(super) fn drop_head(&self, bytes: usize) {
+        self.heads.set(self.heads.get().saturating_sub(bytes));
     }
 
     /// Nothing is in flight, everything is flushed, and nothing more was there to read:
@@ -378,6 +399,15 @@ mod tests {
         assert!(!life.parks());
         life.refused.set(Some(Answer::HeadTimeout));
         assert!(life.parks());
+    }
+
+    #[test]
+    fn sec_t1_heads_of_one_connection_are_bounded_together() {
+        let (life, _) = life(&settings::RespondingTimeouts::default());
+        assert!(life.take_head(3 << 20));
+        assert!(!life.take_head(2 << 20));
+        life.drop_head(3 << 20);
+        assert!(life.take_head(5 << 20));
     }
 
     #[test]

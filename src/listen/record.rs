@@ -28,6 +28,8 @@ pub(super) struct Record {
     pub(super) request_bytes: Rc<Cell<u64>>,
     pub(super) response_bytes: u64,
     pub(super) grpc_status: Option<u16>,
+    /// Counted with the connection's heads.
+    pub(super) head_bytes: usize,
     method: Method,
     version: Version,
     status: u16,
@@ -48,7 +50,9 @@ impl Record {
         if let Some(count) = &client.tls_requests {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        let logs = client.entry.worker.access_log.is_some();
+        let log = client.entry.worker.access_log.as_ref();
+        let logs = log.is_some();
+        let keeps_origin_headers = log.is_some_and(|log| log.keeps_headers());
         let exchange = Exchange {
             connection: Rc::clone(connection),
             started: Instant::now(),
@@ -60,7 +64,7 @@ impl Record {
             upgrade: None,
             informational: (request.version() == Version::HTTP_11).then(|| client.interim.clone()),
             user: None,
-            served: Served::default(),
+            served: Served { keeps_origin_headers, ..Served::default() },
         };
         Box::new(Self {
             exchange,
@@ -68,6 +72,7 @@ impl Record {
             request_bytes: Rc::default(),
             response_bytes: 0,
             grpc_status: None,
+            head_bytes: 0,
             method: request.method().clone(),
             version: request.version(),
             status: CLIENT_GONE,
@@ -144,7 +149,8 @@ impl Record {
             response_bytes: self.response_bytes,
             headers: self.labels.as_ref(),
         };
-        if !self.is_internal() || worker.metrics.counts_internals() {
+        // What no router wanted counts, too.
+        if self.route.as_ref().is_none_or(|route| route.counted) {
             self.client.entry.requests.record(worker.index, &sample);
         }
         if let Some(route) = &self.route {
@@ -161,6 +167,8 @@ impl Record {
         if !wanted {
             return;
         }
+        let origin = self.exchange.served.origin_headers.as_ref();
+        let origin_headers = origin.map(|headers| log.capture(headers)).unwrap_or_default();
         log.log(&Line {
             exchange: &self.exchange,
             method: self.method.as_str(),
@@ -176,7 +184,7 @@ impl Record {
             response_bytes: self.response_bytes,
             duration,
             request_headers: &self.request_headers,
-            origin_headers: &self.response_headers,
+            origin_headers: &origin_headers,
             response_headers: &self.response_headers,
         });
     }
@@ -185,6 +193,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let life = &self.client.life;
+        life.drop_head(self.head_bytes);
         if self.status == CLIENT_GONE
             && let Some(status) = life.cut_status.get()
         {

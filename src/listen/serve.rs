@@ -115,6 +115,11 @@ fn arrive(record: &mut Record, parts: &mut Parts) -> Result<Arc<Route>, Refusal>
     refuse_odd(parts)?;
     if parts.version == Version::HTTP_2 {
         refuse_odd_fields(&parts.headers)?;
+        let size = head_size(&parts.headers);
+        if !client.life.take_head(size) {
+            return Err(Refusal::Fields);
+        }
+        record.head_bytes = size;
     }
     if parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
         one_length(&mut parts.headers)?;
@@ -188,6 +193,12 @@ fn refuse_odd_fields(headers: &HeaderMap) -> Result<(), Refusal> {
         return Err(Refusal::Request);
     }
     Ok(())
+}
+
+/// As HTTP/2 counts it (RFC 9113 section 6.5.2).
+fn head_size(headers: &HeaderMap) -> usize {
+    let sizes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+    sizes.fold(0, usize::saturating_add)
 }
 
 /// One length out of several that say the same (H2, H17).

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::guard::Answer;
 use super::life::{Expiry, Life, Phase};
 use crate::observe::Gauge;
 
 /// How often limits are looked at; they are kept to this precision.
 const TICK: Duration = Duration::from_millis(500);
-/// Idle connections closed at once when file descriptors run out.
+/// Connections closed at once when file descriptors or memory for heads run out.
 const SHED: usize = 16;
 
 /// Open connections: in all, and of one entry point.
@@ -105,6 +106,22 @@ impl Registry {
         idle.sort_by_key(|life| life.since());
         for life in idle.into_iter().take(SHED) {
             life.expired.set(Some(Expiry::Close));
+            life.wake();
+        }
+    }
+
+    /// Refuses the heads that have been unfinished longest.
+    pub(super) fn shed_heads(&self) {
+        let mut heads: Vec<Rc<Life>> = {
+            let slots = self.slots.borrow();
+            let is_head = |slot: &&Slot| {
+                slot.life.phase() == Phase::Head && slot.life.expired.get().is_none()
+            };
+            slots.iter().flatten().filter(is_head).map(|slot| Rc::clone(&slot.life)).collect()
+        };
+        heads.sort_by_key(|life| life.since());
+        for life in heads.into_iter().take(SHED) {
+            life.expired.set(Some(Expiry::Say(Answer::FieldsTooLarge)));
             life.wake();
         }
     }

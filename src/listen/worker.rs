@@ -22,6 +22,8 @@ use crate::table::Published;
 
 /// Bytes per HTTP/2 stream, and per connection, that a client may send unasked.
 const WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
+/// Bytes that wait for the client's window, per HTTP/2 stream.
+const SEND_BUFFER: usize = 64 * 1024;
 /// Room for a whole head in hyper's buffer, on top of the head's limit.
 const HEAD_ROOM: usize = 80 * 1024;
 /// Fields of a head, when it has more than hyper takes by itself.
@@ -153,6 +155,7 @@ fn entry(worker: &Rc<Worker>, shared: &Shared, total: &Arc<AtomicUsize>) -> Entr
         .max_concurrent_streams(settings.http2.max_concurrent_streams)
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
+        .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(head_limit).unwrap_or(u32::MAX));
     let transport = &settings.transport;
     Entry {

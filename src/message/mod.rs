@@ -170,6 +170,10 @@ pub struct Served {
     pub origin_status: Option<u16>,
     /// The server's Content-Length or the bytes seen.
     pub origin_size: Option<u64>,
+    /// The access log wants the fields of the server's answer.
+    pub keeps_origin_headers: bool,
+    /// Those fields as they came, if they are wanted.
+    pub origin_headers: Option<http::HeaderMap>,
 }
 
 /// Passes an interim answer (1xx) on to the client. hyper calls it from the server's

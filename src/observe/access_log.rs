@@ -152,6 +152,11 @@ impl AccessLog {
         self.add_internals
     }
 
+    /// Whether any header is ever in a line.
+    pub fn keeps_headers(&self) -> bool {
+        !self.plan.drops_headers()
+    }
+
     /// Takes the headers that lines will hold. Costs nothing unless some are kept.
     pub fn capture(&self, headers: &HeaderMap) -> Captured {
         self.plan.capture(headers)

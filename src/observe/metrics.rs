@@ -36,6 +36,8 @@ pub struct Requests(Option<Handle>);
 #[derive(Clone, Debug)]
 struct Handle {
     scope: Arc<Scope>,
+    /// Of services.
+    retries: Option<Arc<AtomicU64>>,
     header_labels: Arc<[http::HeaderName]>,
 }
 
@@ -53,6 +55,13 @@ impl Requests {
     /// Whether records need the request's headers.
     pub fn needs_headers(&self) -> bool {
         self.0.as_ref().is_some_and(|handle| !handle.header_labels.is_empty())
+    }
+
+    /// Counts a request that is sent to a service again.
+    pub fn retried(&self) {
+        if let Some(retries) = self.0.as_ref().and_then(|handle| handle.retries.as_ref()) {
+            retries.fetch_add(1, Relaxed);
+        }
     }
 
     /// Counts a finished request. Lock-free once its status, method and protocol were seen.
@@ -232,7 +241,11 @@ impl Metrics {
 
     fn requests(&self, name: &ScopeName) -> Requests {
         let scope = keep(&self.scopes, name, || Scope::new(&self.bounds, self.workers));
-        Requests(Some(Handle { scope, header_labels: Arc::clone(&self.header_names) }))
+        let retries = match name {
+            ScopeName::Service(service) => Some(self.retries(service)),
+            ScopeName::EntryPoint(_) | ScopeName::Router { .. } => None,
+        };
+        Requests(Some(Handle { scope, retries, header_labels: Arc::clone(&self.header_names) }))
     }
 
     /// Handles of an entry point.
@@ -262,9 +275,8 @@ impl Metrics {
         Gauge(keep(&self.server_up, &(service.into(), url.into()), || AtomicI64::new(1)))
     }
 
-    /// Counts retried requests of a service.
-    pub fn retries(&self, service: &str) -> Arc<AtomicU64> {
-        keep(&self.retries, &service.into(), || AtomicU64::new(0))
+    fn retries(&self, service: &Arc<str>) -> Arc<AtomicU64> {
+        keep(&self.retries, service, || AtomicU64::new(0))
     }
 
     /// The gauge `traefik_open_connections` of an entry point.

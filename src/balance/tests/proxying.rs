@@ -216,3 +216,52 @@ fn interim_answers_are_told() {
         assert_eq!(*told.lock().unwrap(), [(103, 1)]);
     });
 }
+
+#[test]
+fn the_servers_fields_are_kept_where_the_log_wants_them() {
+    on_worker(async {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: 5\r\n\r\n";
+        let fake = Fake::new(move |_, _| Act::Say(answer.to_owned())).await;
+        let service = service(settings(vec![server(&fake.url)]));
+        for keeps in [false, true] {
+            let mut exchange = Exchange::for_tests();
+            exchange.served.keeps_origin_headers = keeps;
+
+            service.call(&mut exchange, get("/")).await;
+
+            let kept = exchange.served.origin_headers;
+            assert_eq!(kept.map(|fields| fields.contains_key("keep-alive")), keeps.then_some(true));
+        }
+    });
+}
+
+#[test]
+fn a_switch_to_a_protocol_nobody_asked_for_is_a_502() {
+    on_worker(async {
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                      Upgrade: other\r\n\r\n";
+        let fake = Fake::new(move |_, _| Act::Say(answer.to_owned())).await;
+        let service = service(settings(vec![server(&fake.url)]));
+        let mut request = get("/");
+        request.headers_mut().insert("connection", "Upgrade".parse().unwrap());
+        request.headers_mut().insert("upgrade", "websocket".parse().unwrap());
+
+        assert_eq!(ask(&service, request).await.status(), 502);
+    });
+}
+
+#[test]
+fn a_get_keeps_its_body_of_unknown_length() {
+    on_worker(async {
+        let fake = Fake::saying("a").await;
+        let service = service(settings(vec![server(&fake.url)]));
+        let frames = [Ok(http_body::Frame::data(bytes::Bytes::from_static(b"query")))];
+        let stream = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
+
+        let request = get("/").map(|_| Body::boxed(stream));
+        assert_eq!(ask(&service, request).await.status(), 200);
+
+        let seen = fake.requests.borrow().concat();
+        assert!(seen.contains("Transfer-Encoding: chunked\r\n"), "{seen}");
+    });
+}

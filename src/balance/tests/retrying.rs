@@ -145,3 +145,28 @@ fn a_service_without_servers_says_so_at_once() {
         assert_eq!(text(response).await, "no available server\n");
     });
 }
+
+#[test]
+fn a_retry_is_counted_on_its_service() {
+    on_worker(async {
+        let prometheus = Some(crate::settings::Prometheus::default());
+        let told = crate::settings::Metrics { prometheus, ..Default::default() };
+        let metrics = crate::observe::Metrics::new(&told, 1);
+        let good = Fake::saying("a").await;
+        let servers = vec![server(&refusing().await), server(&good.url)];
+        let requests = metrics.service("web@docker");
+        let name = "web@docker".into();
+        let service =
+            Service::load_balancer(name, settings(servers), &transport(), requests, None).unwrap();
+
+        let mut exchange = Exchange::for_tests();
+        for _ in 0..2 {
+            service.call(&mut exchange, get("/")).await;
+        }
+
+        let retries = exchange.served.retries;
+        assert!(retries > 0);
+        let wanted = format!("traefik_service_retries_total{{service=\"web@docker\"}} {retries}\n");
+        assert!(crate::observe::Exposition::new(metrics).render(None).1.contains(&wanted));
+    });
+}

@@ -72,6 +72,11 @@ impl Framer {
         self.state = State::Tunnel;
     }
 
+    /// The head that is read gets this answer.
+    pub(super) fn refuse(&mut self, answer: Answer) {
+        self.state = State::Bad { answer, in_body: false };
+    }
+
     /// The upgrade was not agreed to: what follows are requests again.
     pub(super) fn refuse_upgrade(&mut self) {
         self.upgrade = false;

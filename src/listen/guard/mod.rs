@@ -6,6 +6,7 @@ mod chunked;
 mod framer;
 mod goodbye;
 mod head;
+mod held;
 mod hints;
 
 use std::cell::RefCell;
@@ -19,9 +20,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use self::framer::{Framer, Hold};
 use self::goodbye::Goodbye;
 use self::head::Span;
+use self::held::Held;
 use super::life::{Expiry, Life, Phase, Verdict};
 use super::stream::Stream;
-use super::sweep::Lease;
+use super::sweep::{Lease, Registry};
 
 pub(super) use self::answer::Answer;
 pub(super) use self::hints::Hints;
@@ -58,7 +60,7 @@ pub(super) struct Guarded {
     stream: Stream,
     framer: Framer,
     /// Read and not passed on.
-    held: Vec<u8>,
+    held: Held,
     /// So many from the front of `held` may pass.
     ready: usize,
     /// `held` was looked at since it last grew.
@@ -78,7 +80,7 @@ impl Guarded {
         Self {
             stream,
             framer: Framer::new(head_limit),
-            held: Vec::new(),
+            held: Held::default(),
             ready: 0,
             looked: false,
             hold: Hold::Nothing,
@@ -144,6 +146,13 @@ impl Guarded {
             if waits != phase && !(phase == Phase::Idle && waits == Phase::Fresh) {
                 life.enter(phase);
             }
+            if phase == Phase::Head && held::is_too_much() {
+                // Looked at when one of them grows; it may be this one.
+                Registry::here().shed_heads();
+                if life.expired.get().is_some() {
+                    continue;
+                }
+            }
             match ready!(self.poll_fill(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(Next::Closed),
                 Ok(_) => {}
@@ -170,7 +179,7 @@ impl Guarded {
             let mut buf = ReadBuf::new(scratch);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
             let bytes = buf.filled();
-            self.held.extend_from_slice(bytes);
+            self.held.extend(bytes);
             self.looked = false;
             Poll::Ready(Ok(bytes.len()))
         })
@@ -197,7 +206,7 @@ impl Guarded {
         let Some(odd) = self.held.get(target.start..target.end) else { return };
         let escaped = head::escaped(odd);
         self.ready += escaped.len() - odd.len();
-        self.held.splice(target.start..target.end, escaped);
+        self.held.replace(target.start..target.end, escaped);
         self.looked = false;
     }
 
@@ -232,11 +241,7 @@ impl Guarded {
         };
         buf.put_slice(bytes);
         self.ready -= len;
-        if len == self.held.len() {
-            self.held = Vec::new();
-        } else {
-            self.held.drain(..len);
-        }
+        self.held.release(len);
         true
     }
 
@@ -290,7 +295,7 @@ impl Guarded {
                 self.hold = progress.hold;
                 self.note(progress.heads);
                 if let Some(target) = progress.odd_target {
-                    self.held.extend_from_slice(bytes);
+                    self.held.extend(bytes);
                     buf.set_filled(before);
                     self.ready = progress.pass;
                     self.escape(target);
@@ -302,8 +307,12 @@ impl Guarded {
             };
             if pass < len {
                 self.looked = self.held.is_empty();
-                self.held.extend_from_slice(bytes.get(pass..).unwrap_or_default());
+                self.held.extend(bytes.get(pass..).unwrap_or_default());
                 buf.set_filled(before + pass);
+                if self.hold == Hold::Partial && held::is_too_much() {
+                    self.framer.refuse(Answer::FieldsTooLarge);
+                    self.looked = false;
+                }
             }
             if pass > 0 {
                 return Poll::Ready(Ok(()));
