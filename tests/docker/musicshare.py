@@ -161,7 +161,8 @@ def _(site):
                 for _piece in range(len(re.findall(rb"(?:data: |chunk )", text)) - len(times)):
                     times.append(time.monotonic() - start)
             equal(len(times), 3, path)
-            assert times[0] < 0.3 and 0.6 < times[2] < 1.5, f"{path}: {times}"
+            # What is held back comes all at once.
+            assert times[2] - times[0] > 0.3, f"{path}: {times}"
 
 
 @checks("a large body goes up whole")
@@ -228,11 +229,10 @@ def _(site):
 @checks("a slow request does not hold up the others")
 def _(site):
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(get, site, "/api/social/slow?ms=1500")
-        start = time.monotonic()
+        slow = pool.submit(get, site, "/api/social/slow?ms=6000")
         for _turn in range(10):
             equal(get(site, "/api/social/").status, 200)
-        assert time.monotonic() - start < 1.4
+        assert not slow.done()
         equal(slow.result().status, 200)
 
 

@@ -69,8 +69,16 @@ class Checks:
         return verdict != "FAIL"
 
 
+# How much longer than an idle machine a busy one may take.
+PATIENCE = 5
+
+
 def eventually(seconds, what, pause=0.05):
-    """Calls `what` until it gives something true; waits by condition, never by a bare sleep."""
+    """Calls `what` until it gives something true; waits by condition, never by a bare sleep.
+
+    The limit is what an idle machine needs; a busy one gets five times as long, since how
+    fast things are is the benchmark's question."""
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     last = None
     while True:

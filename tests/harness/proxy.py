@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from . import engine
-from .checks import eventually
+from .checks import PATIENCE, eventually
 from .web import ask
 
 
@@ -92,7 +92,7 @@ class Process:
     def ended(self, seconds):
         """The exit status, within that time."""
         try:
-            return self.child.wait(seconds)
+            return self.child.wait(seconds * PATIENCE)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {seconds} s; it said: {self.log[-500:]}") from None
 

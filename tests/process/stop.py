@@ -63,7 +63,7 @@ def _(server):
         equal((kind, payload[:2]), (8, b"\x03\xe9"), "close frame 1001")
         client.send(payload, opcode=8)
         equal(running.ended(6), 0)
-        assert time.monotonic() - start < 4
+        assert time.monotonic() - start < 20
 
 
 @checks("a request longer than graceTimeOut is cut, and the status is still 0")
@@ -74,7 +74,7 @@ def _(server):
         running.signal(signal.SIGTERM)
         start = time.monotonic()
         equal(running.ended(6), 0)
-        assert 0.5 < time.monotonic() - start < 4
+        assert 0.5 < time.monotonic() - start < 15
         assert slow.exception(5) is not None
 
 
