@@ -43,12 +43,13 @@ static SERVER: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
         .or_else(|_| std::fs::read_to_string("/etc/hostname"))
         .ok()?;
     let name = name.trim();
-    if name.is_empty() {
+    // A static field value takes visible ASCII only, and panics at anything else.
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;
     }
     // Leaked once, so that cloning it for each request touches no counter.
     let name: &'static str = Box::leak(Box::from(name));
-    HeaderValue::from_bytes(name.as_bytes()).ok().map(|_| HeaderValue::from_static(name))
+    Some(HeaderValue::from_static(name))
 });
 
 /// Whether a field is one of the managed ones or an alias of one: each character that is

@@ -41,7 +41,7 @@ pub struct EntryPoint {
     pub encode_query_semicolons: bool,
     /// Encoded characters that are refused with 400: `%2F` and so on, upper case.
     pub refused_escapes: Box<[&'static str]>,
-    /// Added in front of every request's trust decision for the `@internal` entry point.
+    /// The one called `traefik`: it still accepts when the limit on connections is reached.
     pub is_admin: bool,
 }
 

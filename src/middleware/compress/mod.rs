@@ -7,7 +7,8 @@ mod media;
 mod tests;
 
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, VARY,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -137,11 +138,20 @@ impl Step {
         !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             && !headers.contains_key(CONTENT_ENCODING)
             && !headers.contains_key(CONTENT_RANGE)
+            && !forbids_changes(headers)
             && self.types.take(headers.get(CONTENT_TYPE))
             && !response.body().is_end_stream()
             // A body of unknown length is a stream: it is compressed as it comes.
             && response.body().size_hint().exact().is_none_or(|length| length >= self.smallest)
     }
+}
+
+/// `no-transform` binds proxies (RFC 9111 section 5.2.2.6).
+fn forbids_changes(headers: &HeaderMap) -> bool {
+    headers.get_all(CACHE_CONTROL).iter().any(|line| {
+        let mut directives = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        directives.any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
+    })
 }
 
 /// Says to caches that the answer depends on what the client accepts.

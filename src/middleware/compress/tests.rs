@@ -112,6 +112,18 @@ fn requests_that_are_not_looked_at_get_no_vary() {
 }
 
 #[test]
+fn an_answer_that_forbids_changes_is_left_as_it_is() {
+    for (value, coding) in [("private, No-Transform", None), ("no-cache", Some("gzip"))] {
+        let fields = [("cache-control", value)];
+
+        let response =
+            run(&Settings::default(), accepting("gzip"), answer("text/plain", 2000, &fields));
+
+        assert_eq!(told(&response).0, coding, "{value}");
+    }
+}
+
+#[test]
 fn other_fields_stay_but_for_ranges() {
     let fields = [("etag", "abc"), ("accept-ranges", "bytes"), ("vary", "Origin")];
 
