@@ -8,6 +8,8 @@ mod goodbye;
 mod head;
 mod held;
 mod hints;
+#[cfg(test)]
+mod property;
 
 use std::cell::RefCell;
 use std::io;
