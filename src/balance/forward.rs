@@ -19,8 +19,11 @@ use crate::message::{Body, Exchange, forwarded, hop};
 use crate::observe;
 use crate::upstream::{self, Cause, Reply, SendError, Transport};
 
-/// Times a request is sent at most.
-const MAX_ATTEMPTS: usize = 3;
+/// Times a request is sent at most: scaling down by three may cost three.
+const MAX_ATTEMPTS: usize = 4;
+
+/// Before the third time: about what an event takes from the engine to us.
+const NEWS: Duration = Duration::from_millis(10);
 
 /// Before the only server of a service is asked again. A container that refuses is about to
 /// be reported as stopped, or about to listen.
@@ -74,13 +77,13 @@ impl Spare {
         })
     }
 
-    fn into_request(self) -> Request<Body> {
+    fn request(&self) -> Request<Body> {
         let mut request = Request::new(Body::empty());
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
         request.headers_mut().reserve(self.fields.len());
-        for (name, value) in self.fields {
-            request.headers_mut().append(name, value);
+        for (name, value) in &self.fields {
+            request.headers_mut().append(name, value.clone());
         }
         request
     }
@@ -227,7 +230,7 @@ impl LoadBalancer {
     ) -> Result<Request<Body>, Cause> {
         let (again, cause, was_sent) = match failure {
             SendError::NotSent(request, cause) => (Some(*request), cause, false),
-            SendError::Sent(cause) => (trip.spare.take().map(Spare::into_request), cause, true),
+            SendError::Sent(cause) => (trip.spare.as_ref().map(Spare::request), cause, true),
         };
         let (service, server) = (&*self.group.name, &*replica.url);
         tracing::debug!(service, server, was_sent, ?cause, "no answer");
@@ -244,6 +247,10 @@ impl LoadBalancer {
             return Err(cause);
         }
         if was_sent || self.has_untried(trip) {
+            if trip.tried.len() > 1 {
+                // Several replicas are being stopped at once; the engine is about to say so.
+                tokio::time::sleep(NEWS).await;
+            }
             return Ok(again);
         }
         // The only server. One from a file that refuses will go on refusing.

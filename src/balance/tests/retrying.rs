@@ -65,6 +65,22 @@ fn only_idempotent_requests_are_sent_twice() {
 }
 
 #[test]
+fn three_replicas_that_are_stopped_at_once_cost_no_idempotent_request() {
+    on_worker(async {
+        let close = || Fake::new(|_, _| Act::SayAndClose(String::new()));
+        let stopping = [close().await, close().await, close().await];
+        let good = Fake::saying("a").await;
+        let mut servers: Vec<_> = stopping.iter().map(|fake| server(&fake.url)).collect();
+        servers.push(server(&good.url));
+        let service = service(settings(servers));
+
+        for _ in 0..8 {
+            assert_eq!(ask(&service, get("/")).await.status(), 200);
+        }
+    });
+}
+
+#[test]
 fn answers_that_are_wrong_are_not_asked_for_again() {
     on_worker(async {
         for (answer, status, body) in [

@@ -44,20 +44,20 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 /// How many bytes and heads passed, and how it ended.
 fn feed(bytes: &[u8], cut: impl Fn(usize) -> usize) -> (usize, u64, Hold) {
     let mut framer = Framer::new(4096);
-    let (mut held, mut passed, mut heads, mut at) = (Vec::new(), 0, 0, 0);
+    let (mut bytes_left, mut passed, mut heads, mut at) = (Vec::new(), 0, 0, 0);
     let mut hold = Hold::Nothing;
     while at < bytes.len() {
         let end = (at + cut(at).max(1)).min(bytes.len());
-        held.extend_from_slice(&bytes[at..end]);
+        bytes_left.extend_from_slice(&bytes[at..end]);
         at = end;
         loop {
-            let progress = framer.advance(&held, true);
-            assert!(progress.pass <= held.len());
-            held.drain(..progress.pass);
+            let progress = framer.advance(&bytes_left, true);
+            assert!(progress.pass <= bytes_left.len());
+            bytes_left.drain(..progress.pass);
             passed += progress.pass;
             heads += progress.heads;
             hold = progress.hold;
-            if progress.pass == 0 || held.is_empty() {
+            if progress.pass == 0 || bytes_left.is_empty() {
                 break;
             }
         }
