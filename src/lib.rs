@@ -4,6 +4,7 @@
 //! The modules are listed in dependency order: each may import only those above
 //! it (`tests/layers.rs` holds this).
 
+pub mod acme;
 pub mod api;
 pub mod balance;
 pub mod cli;
@@ -15,6 +16,7 @@ pub mod message;
 pub mod middleware;
 pub mod model;
 pub mod observe;
+pub mod otlp;
 pub mod problem;
 pub mod provider;
 pub mod route;

@@ -85,9 +85,11 @@ pub struct ContainerRef {
 }
 
 impl ContainerRef {
-    /// The first twelve characters of the id, as `docker ps` shows it.
+    /// The first twelve characters of the id, as `docker ps` shows it; the whole when it is
+    /// no engine's: `service web`.
     pub fn short_id(&self) -> &str {
-        self.id.get(..12).unwrap_or(&self.id)
+        let is_engines = self.id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        self.id.get(..12).filter(|_| is_engines).unwrap_or(&self.id)
     }
 }
 

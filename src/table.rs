@@ -7,11 +7,12 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::middleware::Chain;
 use crate::model::{Desired, Name};
 use crate::problem::Problem;
 use crate::provider::EngineState;
 use crate::route::{EntryTable, Route};
-use crate::{balance, tls, upstream};
+use crate::{acme, balance, tls, upstream};
 
 /// Everything that requests and the API read.
 #[derive(Default)]
@@ -28,10 +29,14 @@ pub struct Table {
     pub transports: BTreeMap<Arc<str>, Arc<upstream::Transport>>,
     /// Built services by qualified name, internal ones included.
     pub services: BTreeMap<Name, Arc<balance::Service>>,
+    /// Middlewares of services' own, where they have any.
+    pub service_chains: BTreeMap<Name, Arc<Chain>>,
     /// Which replica cells belong to a container, by full id.
     pub replicas: HashMap<Arc<str>, Vec<Arc<balance::Replica>>>,
     /// TLS.
     pub tls: Arc<tls::Index>,
+    /// Certificates that routers want resolvers to obtain.
+    pub wanted: Vec<acme::Wanted>,
     /// What the providers said, merged; internal routers, services and middlewares included.
     pub desired: Arc<Desired>,
     /// What became of each thing, by qualified name.
@@ -89,6 +94,7 @@ impl Status {
 pub struct Published {
     table: ArcSwap<Table>,
     engine: ArcSwap<EngineState>,
+    acme: Arc<acme::Shared>,
     changed: watch::Sender<u64>,
 }
 
@@ -97,6 +103,7 @@ impl Default for Published {
         Self {
             table: ArcSwap::from_pointee(Table::default()),
             engine: ArcSwap::from_pointee(EngineState::default()),
+            acme: Arc::default(),
             changed: watch::Sender::new(0),
         }
     }
@@ -116,6 +123,11 @@ impl Published {
     /// The engine's state now.
     pub fn engine(&self) -> Arc<EngineState> {
         self.engine.load_full()
+    }
+
+    /// Open challenges, and how it stands with certificates.
+    pub fn acme(&self) -> &Arc<acme::Shared> {
+        &self.acme
     }
 
     /// Publishes; only `control` may.

@@ -69,6 +69,11 @@ pub(super) fn not_found() -> Response<Body> {
     text_error(StatusCode::NOT_FOUND, Body::from("404 page not found\n"))
 }
 
+/// An error in plain words.
+pub(super) fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    text_error(status, Body::from(text))
+}
+
 /// An empty answer with that status.
 pub(super) fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());

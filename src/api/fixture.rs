@@ -13,7 +13,7 @@ use crate::message::{Body, Protocol};
 use crate::middleware::Spec;
 use crate::model::{
     Cookie, Desired, HealthCheck, Items, LoadBalancer, Name, Provider, ReplicaFacts, ReplicaState,
-    Router, RouterTls, Server, Service, Sourced, Sticky, Weighted, WeightedService,
+    Router, RouterTls, Server, ServiceKind, Sourced, Sticky, Weighted, WeightedService,
 };
 use crate::observe::Sample;
 use crate::problem::{Code, ContainerRef, Origin, Problem};
@@ -104,7 +104,7 @@ fn desired() -> Desired {
         put(
             &mut all.services,
             name,
-            Service::LoadBalancer(balancer),
+            ServiceKind::LoadBalancer(balancer).into(),
             from(&format!("traefik.http.services.{name}.loadbalancer.server.port")),
         );
         let strip = format!("{name}-strip");
@@ -149,7 +149,8 @@ fn rest(all: &mut Desired) {
     put(
         &mut all.services,
         "frontend",
-        Service::LoadBalancer(servers("musicshare-frontend", 80, &[ReplicaState::Running])),
+        ServiceKind::LoadBalancer(servers("musicshare-frontend", 80, &[ReplicaState::Running]))
+            .into(),
         vec![Origin::Container(container("musicshare-frontend-1"))],
     );
     put(
@@ -194,7 +195,7 @@ fn odd(all: &mut Desired, file: impl Fn(u32) -> Vec<Origin>) {
     put(
         &mut all.services,
         "canary@file",
-        Service::Weighted(Weighted { services: shares.to_vec(), sticky: None }),
+        ServiceKind::Weighted(Weighted { services: shares.to_vec(), ..Weighted::default() }).into(),
         file(40),
     );
     put(
@@ -207,7 +208,7 @@ fn odd(all: &mut Desired, file: impl Fn(u32) -> Vec<Origin>) {
     put(
         &mut all.services,
         HOSTILE,
-        Service::LoadBalancer(servers(HOSTILE, 80, &[ReplicaState::Running])),
+        ServiceKind::LoadBalancer(servers(HOSTILE, 80, &[ReplicaState::Running])).into(),
         vec![hostile.clone()],
     );
     put(
@@ -298,6 +299,7 @@ impl Site {
                             request_bytes: 0,
                             response_bytes: 100,
                             headers: None,
+                            tls: None,
                         },
                     );
                 }

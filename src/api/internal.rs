@@ -111,16 +111,20 @@ impl Api {
             }
         }
         let rest = path.strip_prefix("/api/").filter(|rest| !rest.is_empty());
-        let debug = self.settings.debug && path == "/debug/vars";
-        if rest.is_none() && !debug {
-            return answer::not_found();
+        if let Some(rest) = rest {
+            let query = request.uri().query();
+            return api_json::answer(&self.sources, request.method(), rest, query);
         }
-        if request.method() != Method::GET {
-            return answer::empty(StatusCode::METHOD_NOT_ALLOWED);
-        }
-        match rest {
-            Some(rest) => api_json::answer(&self.sources, rest, request.uri().query()),
-            None => debug_vars(),
+        match path.strip_prefix("/debug/").filter(|_| self.settings.debug) {
+            Some("vars" | "pprof" | "pprof/") if request.method() != Method::GET => {
+                answer::empty(StatusCode::METHOD_NOT_ALLOWED)
+            }
+            Some("vars") => debug_vars(),
+            Some(rest) if rest == "pprof" || rest.starts_with("pprof/") => answer::text(
+                StatusCode::NOT_FOUND,
+                "there are no profiles: /debug/pprof is a part of Go, and Wharf is not written in it\n",
+            ),
+            Some(_) | None => answer::not_found(),
         }
     }
 
@@ -162,11 +166,14 @@ fn debug_vars() -> Response<Body> {
         .map_or(0, |pages| pages * 4096);
     let arguments: Vec<String> =
         std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let vars = json!({ "cmdline": arguments, "memstats": { "Sys": resident } });
-    answer::with_type(
-        Body::from(answer::json_text(&vars) + "\n"),
-        "application/json; charset=utf-8",
-    )
+    let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    // A variable per line, as Go prints them.
+    let text = format!(
+        "{{\n\"Goroutines2\": {threads},\n\"cmdline\": {},\n\"memstats\": {}\n}}\n",
+        answer::json_text(&arguments),
+        answer::json_text(&json!({ "Sys": resident })),
+    );
+    answer::with_type(Body::from(text), "application/json; charset=utf-8")
 }
 
 /// 400 for a path that can't be decoded.

@@ -1,6 +1,6 @@
 //! `/api/...`: one match from path to answer.
 
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::Sources;
@@ -13,8 +13,13 @@ use crate::table::Table;
 
 const NEXT_PAGE: HeaderName = HeaderName::from_static("x-next-page");
 
-/// Answers a GET; `path` is what follows `/api/`, still encoded.
-pub(super) fn answer(sources: &Sources, path: &str, query: Option<&str>) -> Response<Body> {
+/// Answers a request; `path` is what follows `/api/`, still encoded.
+pub(super) fn answer(
+    sources: &Sources,
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+) -> Response<Body> {
     let mut segments = Vec::with_capacity(3);
     for segment in path.split('/') {
         let Some(segment) = decode_segment(segment) else {
@@ -23,14 +28,20 @@ pub(super) fn answer(sources: &Sources, path: &str, query: Option<&str>) -> Resp
         segments.push(segment);
     }
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    // As Traefik: what is not there is not there with any method.
+    if !is_known(&segments) {
+        return answer::not_found();
+    }
+    if method != Method::GET {
+        return answer::empty(StatusCode::METHOD_NOT_ALLOWED);
+    }
     let query = Query::parse(query);
     let table = sources.published.load();
     let ask = Ask { sources, table: &table, query: &query };
     match segments.as_slice() {
         ["version"] => answer::with_type(
-            Body::from(
-                answer::json_text(&view::version(&sources.settings, sources.started)) + "\n",
-            ),
+            // As Traefik: the one answer without a line end.
+            Body::from(answer::json_text(&view::version(&sources.settings, sources.started))),
             "application/json; charset=UTF-8",
         ),
         ["overview"] => answer::json(&view::overview(&sources.settings, &table)),
@@ -46,9 +57,23 @@ pub(super) fn answer(sources: &Sources, path: &str, query: Option<&str>) -> Resp
         ["certificates", rest @ ..] => {
             ask.things("certificate", view::certificates(&table), rest, view::CertificateRow::json)
         }
+        ["wharf", "certificates"] => answer::json(&view::issuance(&sources.published.acme().board)),
         ["wharf", rest @ ..] => ask.wharf(rest),
         _ => answer::not_found(),
     }
+}
+
+/// Whether there is such a path, whatever it names; a name is never empty.
+fn is_known(segments: &[&str]) -> bool {
+    let list = match segments {
+        ["version" | "overview" | "rawdata" | "support-dump"] => return true,
+        ["wharf", rest @ ..] => return rest.last().is_some_and(|name| !name.is_empty()),
+        ["entrypoints" | "certificates", rest @ ..]
+        | ["http" | "tcp", "routers" | "services" | "middlewares", rest @ ..]
+        | ["udp", "routers" | "services", rest @ ..] => rest,
+        _ => return false,
+    };
+    matches!(list, [] | [_]) && !list.contains(&"")
 }
 
 /// One question: what is asked, and of what.

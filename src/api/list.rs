@@ -1,5 +1,7 @@
 //! Lists: search, filters, order and pages, for the API and the dashboard alike.
 
+use std::num::IntErrorKind;
+
 use super::query::Query;
 use crate::table::Status;
 
@@ -74,11 +76,15 @@ fn positive(query: &Query, key: &str, default: usize) -> Result<usize, String> {
     if text.is_empty() {
         return Ok(default);
     }
-    let number = text.parse::<i64>().unwrap_or(0);
-    match usize::try_from(number) {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err(format!("invalid request: {key}: {number}")),
-    }
+    let number = match text.parse::<i64>() {
+        Ok(number) if number > 0 => return Ok(usize::try_from(number).unwrap_or(usize::MAX)),
+        Ok(number) => number,
+        // As Go: what is too much is the most there is.
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => i64::MAX,
+        Err(error) if *error.kind() == IntErrorKind::NegOverflow => i64::MIN,
+        Err(_) => 0,
+    };
+    Err(format!("invalid request: {key}: {number}"))
 }
 
 impl Selection {

@@ -18,6 +18,7 @@ use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::acme::HttpAnswers;
 use crate::message::Handler;
 use crate::observe::Metrics;
 use crate::settings::Settings;
@@ -48,6 +49,10 @@ pub fn handlers(sources: &Sources) -> BTreeMap<String, Arc<dyn Handler>> {
         handlers.insert(name.to_owned(), handler);
     };
     put("noop@internal", Arc::new(internal::Noop));
+    if settings.certificates_resolvers.values().any(|resolver| resolver.acme.is_some()) {
+        let challenges = Arc::clone(&sources.published.acme().challenges);
+        put("acme-http@internal", Arc::new(HttpAnswers(challenges)));
+    }
     if let Some(ping) = &settings.ping {
         put("ping@internal", Arc::new(internal::Ping::new(ping, sources.terminating.clone())));
     }

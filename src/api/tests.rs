@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::fixture::{HOSTILE, get, site, text};
 use super::query::encode;
 use crate::message::Body;
+use crate::settings;
 
 async fn json(path: &str) -> Value {
     let response = site().api().answer(&get(path));
@@ -92,7 +93,7 @@ async fn paths_answer_with_traefiks_statuses_and_texts() {
         ("/api/entrypoints/web", 200, ""),
         ("/api/entrypoints/nope", 404, "{\"message\":\"entry point not found: nope\"}\n"),
         ("/api/http/routers", 200, ""),
-        ("/api/http/routers/", 404, "{\"message\":\"router not found: \"}\n"),
+        ("/api/http/routers/", 404, "404 page not found\n"),
         ("/api/http/routers/web", 404, "{\"message\":\"router not found: web\"}\n"),
         (
             "/api/http/services/%3Cx%3E",
@@ -109,6 +110,11 @@ async fn paths_answer_with_traefiks_statuses_and_texts() {
             "/api/http/routers?page=2",
             400,
             "{\"message\":\"invalid request: page: 2, per_page: 100\"}\n",
+        ),
+        (
+            "/api/http/routers?page=99999999999999999999",
+            400,
+            "{\"message\":\"invalid request: page: 9223372036854775807\"}\n",
         ),
         ("/api/http/routers?per_page=-1", 400, "{\"message\":\"invalid request: per_page: -1\"}\n"),
         ("/api/tcp/routers", 200, "[]\n"),
@@ -141,6 +147,38 @@ async fn lists_name_their_next_page() {
     assert_eq!(found.as_array().unwrap().len(), 1);
     let found = json("/api/http/routers?middlewareName=secure-headers@file").await;
     assert_eq!(found.as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_base_path_leads_to_the_api_and_the_dashboard() {
+    let mut site = site();
+    let mut settings = settings::Settings::clone(&site.sources.settings);
+    settings.api.as_mut().unwrap().base_path = "/tt".to_owned();
+    site.sources.settings = settings.into();
+    for (path, status) in [
+        ("/tt/api/version", StatusCode::OK),
+        ("/api/version", StatusCode::OK),
+        ("/tt", StatusCode::FOUND),
+        ("/ttx", StatusCode::NOT_FOUND),
+    ] {
+        assert_eq!(site.api().answer(&get(path)).status(), status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn go_s_own_is_named_where_it_is_missing() {
+    let mut site = site();
+    let mut settings = settings::Settings::clone(&site.sources.settings);
+    settings.api.as_mut().unwrap().debug = true;
+    site.sources.settings = settings.into();
+    let answer = |path: &str| site.api().answer(&get(path));
+
+    let vars = text(answer("/debug/vars")).await;
+    assert!(vars.starts_with("{\n\"Goroutines2\": "), "{vars}");
+    let vars: Value = serde_json::from_str(&vars).unwrap();
+    assert!(vars["cmdline"].is_array() && vars["memstats"]["Sys"].is_u64());
+    assert_eq!(answer("/debug/pprof/heap").status(), StatusCode::NOT_FOUND);
+    assert!(text(answer("/debug/pprof/")).await.contains("Go"));
 }
 
 #[tokio::test]

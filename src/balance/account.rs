@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Request, Response};
 
 use super::forward::LoadBalancer;
 use super::replica::Replica;
-use crate::message::{Body, BodyError, Exchange, Protocol, Watch};
+use crate::message::{Body, BodyError, Connection, Exchange, Protocol, Watch};
 use crate::observe::{Requests, Sample};
 use crate::upstream::Lease;
 
@@ -31,6 +31,9 @@ pub(super) struct Account {
     headers: Option<HeaderMap>,
     code: u16,
     is_error: bool,
+    /// The router's metrics are on.
+    counted: bool,
+    tls: Option<Rc<Connection>>,
     upload: Option<Rc<Upload>>,
     down: u64,
 }
@@ -95,6 +98,8 @@ impl Account {
             started: exchange.started,
             code: CLIENT_CLOSED,
             is_error: false,
+            counted: exchange.counted,
+            tls: exchange.connection.tls.is_some().then(|| Rc::clone(&exchange.connection)),
             upload,
             down: 0,
         }
@@ -189,6 +194,9 @@ impl Drop for Account {
         if let Some(replica) = self.replica.take() {
             replica.leave(self.is_error);
         }
+        if !self.counted {
+            return;
+        }
         let sample = Sample {
             code: self.code,
             method: &self.method,
@@ -197,6 +205,7 @@ impl Drop for Account {
             request_bytes: self.upload.as_ref().map_or(0, |upload| upload.bytes.get()),
             response_bytes: self.down,
             headers: self.headers.as_ref(),
+            tls: self.tls.as_ref().and_then(|connection| connection.tls.as_ref()),
         };
         self.owner.metrics().record(self.worker, &sample);
     }

@@ -31,6 +31,15 @@ pub(super) fn client_failed() -> Response<Body> {
     plain(StatusCode::GATEWAY_TIMEOUT, "Gateway Timeout")
 }
 
+/// The body is larger than may be kept to be sent again.
+pub(super) fn too_large() -> Response<Body> {
+    let mut response = plain(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large\n");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::account::Account;
@@ -15,11 +15,12 @@ use super::replica::Replica;
 use super::settings::{LoadBalancerSettings, PassiveSettings};
 use super::sticky::{Claim, Cookie};
 use super::strategy::Tried;
-use crate::message::{Body, Exchange, forwarded, hop};
+use crate::message::{Body, Exchange, Kept, forwarded, hop};
 use crate::observe;
 use crate::upstream::{self, Cause, Reply, SendError, Transport};
 
-/// Times a request is sent at most: scaling down by three may cost three.
+/// Times a request is sent at most without a `retry` middleware: scaling down by three may
+/// cost three.
 const MAX_ATTEMPTS: usize = 4;
 
 /// Before the third time: about what an event takes from the engine to us.
@@ -43,6 +44,10 @@ pub(super) struct LoadBalancer {
 /// What is kept of a request while it is on its way.
 struct Trip {
     tried: Tried,
+    /// Sends that were made over before by other ways to a service of this request.
+    spent: usize,
+    /// A server may have seen a byte of it.
+    was_sent: bool,
     /// Upgrades do not wait: what they open lives long, and clients open it anew.
     may_wait: bool,
     /// When waiting for a server ends.
@@ -50,49 +55,19 @@ struct Trip {
     sticky: Option<Arc<Replica>>,
     must_set_cookie: bool,
     /// The request again, where it may be sent twice.
-    spare: Option<Spare>,
+    spare: Option<Kept>,
     keeps_host: bool,
     asked_gzip: bool,
     /// The protocol that the client wants to change to.
     upgrade: Option<HeaderValue>,
 }
 
-struct Spare {
-    method: Method,
-    uri: Uri,
-    /// A list: cloning a map would build its index for a request that is rarely sent again.
-    fields: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl Spare {
-    /// A copy of a request that may reach a server twice: its method says so (RFC 9110
-    /// section 9.2.2), and it has no body that would have to be kept.
-    fn of(request: &Request<Body>) -> Option<Self> {
-        let is_whole = http_body::Body::is_end_stream(request.body());
-        let is_upgrade = request.headers().contains_key(UPGRADE);
-        (request.method().is_idempotent() && is_whole && !is_upgrade).then(|| Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            fields: fields(request.headers()),
-        })
-    }
-
-    fn request(&self) -> Request<Body> {
-        let mut request = Request::new(Body::empty());
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        request.headers_mut().reserve(self.fields.len());
-        for (name, value) in &self.fields {
-            request.headers_mut().append(name, value.clone());
-        }
-        request
-    }
-}
-
-fn fields(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    let mut fields = Vec::with_capacity(headers.len());
-    fields.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-    fields
+/// A copy of a request that may reach a server twice: its method says so (RFC 9110
+/// section 9.2.2), and it has no body that would have to be kept.
+fn spare(request: &Request<Body>) -> Option<Kept> {
+    let is_whole = http_body::Body::is_end_stream(request.body());
+    let is_upgrade = request.headers().contains_key(UPGRADE);
+    (request.method().is_idempotent() && is_whole && !is_upgrade).then(|| Kept::of(request))
 }
 
 /// Passes a request on to one of the servers and its answer back.
@@ -101,8 +76,16 @@ pub(super) async fn forward(
     exchange: &mut Exchange,
     mut request: Request<Body>,
 ) -> Response<Body> {
+    if let Some(trace) = &mut exchange.trace
+        && trace.is_detailed()
+        && let Some(attributes) = trace.enter("Service")
+    {
+        attributes.text("traefik.service.name", &balancer.group.name);
+    }
     let mut account = Account::open(balancer, exchange, &mut request);
     let mut trip = balancer.prepare(exchange, &mut request);
+    exchange.served.network_error = false;
+    exchange.served.unsent = false;
     loop {
         let Some(replica) = balancer.next(&mut trip, exchange).await else {
             return account.answer(answer::unavailable());
@@ -113,21 +96,47 @@ pub(super) async fn forward(
         }
         exchange.served.server = Some(Arc::clone(&replica.url));
         exchange.served.server_address = Some(Arc::clone(&replica.server.address));
+        if let Some(trace) = &mut exchange.trace {
+            trace.send(&mut request, &replica.url, exchange.served.retries);
+        }
         let informational = exchange.informational.as_ref();
+        let asked = balancer.settings.strategy.is_timed().then(Instant::now);
         let failure = match upstream::send(&replica.server, informational, request).await {
-            Ok(reply) => return balancer.respond(exchange, &trip, &replica, account, reply),
+            Ok(reply) => {
+                if let Some(asked) = asked {
+                    replica.times.add(asked.elapsed());
+                }
+                return balancer.respond(exchange, &trip, &replica, account, reply);
+            }
             Err(failure) => failure,
         };
+        if let Some(trace) = &mut exchange.trace {
+            let (SendError::NotSent(_, cause) | SendError::Sent(cause)) = &failure;
+            trace.answered(answer::failed(cause).status().as_u16(), None);
+        }
         account.leave();
         if account.client_failed() {
             return account.answer(answer::client_failed());
         }
         match balancer.once_more(&mut trip, replica, failure).await {
             Ok(again) => request = again,
-            Err(cause) => return account.answer(answer::failed(&cause)),
+            Err(cause) => {
+                exchange.served.network_error = is_network_error(&cause);
+                exchange.served.unsent = !trip.was_sent;
+                return account.answer(answer::failed(&cause));
+            }
         }
         exchange.served.retries += 1;
+        exchange.served.repeats += 1;
         balancer.metrics.retried();
+    }
+}
+
+/// The server could not be heard, rather than that it or the client said something wrong.
+fn is_network_error(cause: &Cause) -> bool {
+    match cause {
+        Cause::Unreachable(_) | Cause::TimedOut => true,
+        Cause::Garbage(_) | Cause::Client(_) => false,
     }
 }
 
@@ -157,24 +166,28 @@ impl LoadBalancer {
         let asked_gzip = upstream::gzip::ask(request);
         Trip {
             tried: Tried::new(),
+            spent: exchange.served.repeats as usize,
+            was_sent: false,
             may_wait: !self.settings.hold.is_zero() && upgrade.is_none(),
             hold_until: None,
             sticky,
             must_set_cookie,
-            spare: Spare::of(request),
+            spare: spare(request),
             keeps_host,
             asked_gzip,
             upgrade,
         }
     }
 
+    /// The server of a request's session. As in Traefik, one without a share (`weight: 0`)
+    /// keeps none.
     fn claimed(&self, cookie: &Cookie, headers: &HeaderMap) -> Option<(Arc<Replica>, Claim)> {
         cookie.values(headers).find_map(|value| {
-            self.replicas.iter().find_map(|replica| {
-                match replica.marks.claim(value, &replica.url) {
-                    Claim::No => None,
-                    claim @ (Claim::Yes | Claim::Old) => Some((Arc::clone(replica), claim)),
-                }
+            let all = self.replicas.iter().zip(&self.settings.servers);
+            let mut with_share = all.filter(|(_, server)| server.weight > 0);
+            with_share.find_map(|(replica, _)| match replica.marks.claim(value, &replica.url) {
+                Claim::No => None,
+                claim @ (Claim::Yes | Claim::Old) => Some((Arc::clone(replica), claim)),
             })
         })
     }
@@ -230,8 +243,11 @@ impl LoadBalancer {
     ) -> Result<Request<Body>, Cause> {
         let (again, cause, was_sent) = match failure {
             SendError::NotSent(request, cause) => (Some(*request), cause, false),
-            SendError::Sent(cause) => (trip.spare.as_ref().map(Spare::request), cause, true),
+            SendError::Sent(cause) => {
+                (trip.spare.as_ref().map(|spare| spare.request(Body::empty())), cause, true)
+            }
         };
+        trip.was_sent |= was_sent;
         let (service, server) = (&*self.group.name, &*replica.url);
         tracing::debug!(service, server, was_sent, ?cause, "no answer");
         if !matches!(cause, Cause::Client(_)) {
@@ -243,7 +259,9 @@ impl LoadBalancer {
         let Some(again) = again.filter(|_| !was_sent || is_broken(&cause)) else {
             return Err(cause);
         };
-        if trip.tried.len() >= MAX_ATTEMPTS || !self.group.may_retry() {
+        // What was sent again on another way of this request counts, too: a `retry` middleware
+        // adds its tries to ours and does not multiply them.
+        if trip.tried.len() + trip.spent >= MAX_ATTEMPTS || !self.group.may_retry() {
             return Err(cause);
         }
         if was_sent || self.has_untried(trip) {
@@ -282,6 +300,9 @@ impl LoadBalancer {
         match &self.settings.passive {
             Some(passive) if status.is_server_error() => count_failure(replica, passive),
             Some(_) | None => replica.request_answered(),
+        }
+        if let Some(trace) = &mut exchange.trace {
+            trace.answered(status.as_u16(), Some(response.headers()));
         }
         let served = &mut exchange.served;
         served.first_byte = Some(exchange.started.elapsed());
@@ -334,10 +355,13 @@ fn switch(
         let error = std::io::Error::from(std::io::ErrorKind::InvalidData);
         return account.answer(answer::failed(&Cause::Unreachable(error)));
     };
+    let held: Vec<_> =
+        exchange.until_tunnel_ends.drain(..).filter_map(|held| held.upgrade()).collect();
     // Ends by itself, when either side does.
     tokio::task::spawn_local(async move {
         let (up, down) = upstream::tunnel(client, server).await;
         account.end_upgrade(up, down);
+        drop(held);
     });
     response
 }

@@ -4,9 +4,15 @@
 mod account;
 mod answer;
 pub mod checks;
+mod children;
+mod copy;
+mod drain;
+mod failover;
 mod forward;
 mod group;
 mod health;
+mod highest;
+mod mirror;
 mod probe;
 mod replica;
 mod rotation;
@@ -15,10 +21,12 @@ mod sticky;
 pub mod strategy;
 #[cfg(test)]
 mod tests;
+mod times;
 mod weighted;
 
 use std::sync::Arc;
 
+use futures_util::future::LocalBoxFuture;
 use http::{Request, Response};
 
 use crate::message::{Body, Exchange, Handler};
@@ -27,14 +35,20 @@ use crate::upstream::{Server, Transport};
 use account::Account;
 use forward::LoadBalancer;
 use group::Group;
+use highest::Highest;
+use mirror::{Mirroring, Traffic};
 use weighted::Weighted;
 
+pub use children::Child;
+pub use failover::{ErrorSettings, FailoverSettings};
 pub use health::{EngineState, ReplicaState};
+pub use mirror::MirroringSettings;
 pub use replica::Replica;
 pub use settings::{
     ContainerSettings, CookieSettings, HealthCheckSettings, LoadBalancerSettings, PassiveSettings,
     ServerSettings,
 };
+pub use sticky::default_name as sticky_name;
 pub use strategy::Strategy;
 
 /// A service that requests are sent to. Shared by all workers; what lives longer than its
@@ -51,7 +65,23 @@ pub struct Service {
 enum Kind {
     LoadBalancer(Arc<LoadBalancer>),
     Weighted(Weighted),
+    Highest(Highest),
+    Mirroring(Mirroring),
+    Failover(FailoverSettings),
+    /// Another service behind what its requests go through first.
+    Fronted(Arc<dyn Front>, Arc<Service>),
     Internal(Arc<dyn Handler>),
+}
+
+/// What all requests to a service go through first: the middlewares of its own.
+pub trait Front: Send + Sync {
+    /// Takes a request to the service, and its answer back.
+    fn call<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        request: Request<Body>,
+        service: &'a Service,
+    ) -> LocalBoxFuture<'a, Response<Body>>;
 }
 
 impl Service {
@@ -72,7 +102,7 @@ impl Service {
             let old = previous.and_then(|previous| previous.replica(server));
             members.push((
                 replica(server, transport, &group, previous, old)?,
-                weighted::share(server.weight),
+                children::share(server.weight),
             ));
         }
         if settings.health_check.is_none() {
@@ -94,15 +124,61 @@ impl Service {
         Ok(Arc::new(Self { name, metrics, kind: Kind::LoadBalancer(Arc::new(balancer)) }))
     }
 
-    /// A share of the requests for each child: its name as written, its weight, itself.
+    /// A share of the requests for each child. With `follow_health`, children that are down
+    /// get none.
     pub fn weighted(
         name: Arc<str>,
-        children: Vec<(String, i64, Arc<Service>)>,
+        children: Vec<Child>,
+        follow_health: bool,
         sticky: Option<&CookieSettings>,
         metrics: observe::Requests,
     ) -> Arc<Self> {
-        let kind = Kind::Weighted(Weighted::new(&name, children, sticky));
+        let kind = Kind::Weighted(Weighted::new(&name, children, follow_health, sticky));
         Arc::new(Self { name, metrics, kind })
+    }
+
+    /// A child for each client address.
+    pub fn highest_random_weight(
+        name: Arc<str>,
+        children: Vec<Child>,
+        follow_health: bool,
+        metrics: observe::Requests,
+    ) -> Arc<Self> {
+        Arc::new(Self { name, metrics, kind: Kind::Highest(Highest::new(children, follow_health)) })
+    }
+
+    /// A service whose requests are copied to others. Percentages go on where `previous`,
+    /// of the same name, left off.
+    pub fn mirroring(
+        name: Arc<str>,
+        settings: MirroringSettings,
+        metrics: observe::Requests,
+        previous: Option<&Arc<Service>>,
+    ) -> Arc<Self> {
+        let traffic = previous.and_then(|service| {
+            let Kind::Mirroring(before) = &Self::behind(service).kind else { return None };
+            Some(Arc::clone(&before.traffic))
+        });
+        let traffic = traffic.unwrap_or_else(|| Traffic::new(&settings.dropped));
+        Arc::new(Self { name, metrics, kind: Kind::Mirroring(Mirroring { settings, traffic }) })
+    }
+
+    /// A service with a second one for when it is down.
+    pub fn failover(
+        name: Arc<str>,
+        settings: FailoverSettings,
+        metrics: observe::Requests,
+    ) -> Arc<Self> {
+        Arc::new(Self { name, metrics, kind: Kind::Failover(settings) })
+    }
+
+    /// A service whose requests go through `front` first.
+    pub fn fronted(front: Arc<dyn Front>, service: Arc<Service>) -> Arc<Self> {
+        Arc::new(Self {
+            name: Arc::clone(&service.name),
+            metrics: service.metrics.clone(),
+            kind: Kind::Fronted(front, service),
+        })
     }
 
     /// Something inside Wharf.
@@ -120,6 +196,10 @@ impl Service {
         match &self.kind {
             Kind::LoadBalancer(balancer) => forward::forward(balancer, exchange, request).await,
             Kind::Weighted(weighted) => weighted.call(exchange, request).await,
+            Kind::Highest(highest) => highest.call(exchange, request).await,
+            Kind::Mirroring(mirroring) => mirroring.call(exchange, request).await,
+            Kind::Failover(failover) => failover.call(exchange, request).await,
+            Kind::Fronted(front, service) => front.call(exchange, request, service).await,
             Kind::Internal(handler) if !self.metrics.is_on() => handler.handle(exchange, request),
             Kind::Internal(handler) => {
                 let mut request = request;
@@ -127,6 +207,24 @@ impl Service {
                 account.answer(handler.handle(exchange, request))
             }
         }
+    }
+
+    /// A server takes requests; of a service of services, one of theirs.
+    pub fn is_up(&self) -> bool {
+        match &self.kind {
+            Kind::LoadBalancer(balancer) => !balancer.group.rotation.load().ready.is_empty(),
+            Kind::Weighted(weighted) => weighted.children.is_up(),
+            Kind::Highest(highest) => highest.children.is_up(),
+            Kind::Mirroring(mirroring) => mirroring.settings.main.is_up(),
+            Kind::Failover(failover) => failover.is_up(),
+            Kind::Fronted(_, service) => service.is_up(),
+            Kind::Internal(_) => true,
+        }
+    }
+
+    /// The service behind its front, where it has one; else itself.
+    pub fn behind(this: &Arc<Self>) -> &Arc<Self> {
+        if let Kind::Fronted(_, service) = &this.kind { service } else { this }
     }
 
     /// Its servers; none unless it is a load balancer.
@@ -152,7 +250,12 @@ impl Service {
     fn balancer(&self) -> Option<&Arc<LoadBalancer>> {
         match &self.kind {
             Kind::LoadBalancer(balancer) => Some(balancer),
-            Kind::Weighted(_) | Kind::Internal(_) => None,
+            Kind::Fronted(_, service) => service.balancer(),
+            Kind::Weighted(_)
+            | Kind::Highest(_)
+            | Kind::Mirroring(_)
+            | Kind::Failover(_)
+            | Kind::Internal(_) => None,
         }
     }
 }

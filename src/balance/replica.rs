@@ -10,6 +10,7 @@ use super::group::Group;
 use super::health::{EngineState, Inputs, ReplicaState};
 use super::settings::{PassiveSettings, ServerSettings};
 use super::sticky::Marks;
+use super::times::Times;
 use crate::upstream::Server;
 
 /// A running server of a service: what it is and how it is doing. Shared by all workers,
@@ -26,6 +27,8 @@ pub struct Replica {
     pub started: Option<SystemTime>,
     pub(super) server: Server,
     pub(super) marks: Marks,
+    /// How fast it answers; kept only where `leasttime` asks for it.
+    pub(super) times: Times,
     has_health_check: bool,
     state: AtomicU8,
     inputs: Mutex<Inputs>,
@@ -53,6 +56,7 @@ impl Replica {
             container_name: container.map(|container| Arc::clone(&container.name)),
             started: container.and_then(|container| container.started),
             marks: Marks::new(&settings.url, container.map(|container| &*container.id)),
+            times: carried.map(|old| old.times.clone()).unwrap_or_default(),
             server,
             has_health_check,
             state: AtomicU8::new(state as u8),

@@ -44,13 +44,17 @@ impl Rotation {
 
     /// The server whose turn it is.
     pub(super) fn turn(&self, count: usize) -> Option<&Arc<Replica>> {
-        let place = *self.turns.get(count.checked_rem(self.turns.len())?)?;
-        self.ready.get(place as usize).map(|(replica, _)| replica)
+        self.at(count).map(|(replica, _)| replica)
     }
 
-    /// How many turns there are.
-    pub(super) fn len(&self) -> usize {
-        self.turns.len()
+    fn at(&self, count: usize) -> Option<&(Arc<Replica>, u32)> {
+        let place = *self.turns.get(count.checked_rem(self.turns.len())?)?;
+        self.ready.get(place as usize)
+    }
+
+    /// The servers and their shares in the order of turns from that one on, one round.
+    pub(super) fn from(&self, count: usize) -> impl Iterator<Item = &(Arc<Replica>, u32)> {
+        (0..self.turns.len()).filter_map(move |step| self.at(count.wrapping_add(step)))
     }
 }
 

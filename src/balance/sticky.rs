@@ -153,7 +153,8 @@ impl Cookie {
     }
 }
 
-fn default_name(service: &str) -> String {
+/// The name of a sticky cookie that has none of its own, as Traefik makes it of the service's.
+pub fn default_name(service: &str) -> String {
     let hash = Sha1::digest(format!("_TRAEFIK_BACKEND_{service}"));
     let digits = hash.iter().flat_map(|byte| hex(*byte)).map(char::from);
     std::iter::once('_').chain(digits).take(6).collect()

@@ -18,14 +18,17 @@ pub enum Strategy {
     TwoChoices,
     /// `hrw`: by hash of the client's address.
     Rendezvous,
+    /// `leasttime`: the lowest mean time to the first byte of an answer.
+    LeastTime,
 }
 
-/// The strategy of that name; empty is `wrr`. `leasttime` is known to Traefik and not built.
+/// The strategy of that name; empty is `wrr`.
 pub fn known(name: &str) -> Option<Strategy> {
     match name {
         "" | "wrr" => Some(Strategy::RoundRobin),
         "p2c" => Some(Strategy::TwoChoices),
         "hrw" => Some(Strategy::Rendezvous),
+        "leasttime" => Some(Strategy::LeastTime),
         _ => None,
     }
 }
@@ -34,6 +37,11 @@ pub fn known(name: &str) -> Option<Strategy> {
 pub(super) type Tried = smallvec::SmallVec<[Arc<Replica>; 2]>;
 
 impl Strategy {
+    /// Servers' times to the first byte are wanted.
+    pub(super) fn is_timed(self) -> bool {
+        self == Self::LeastTime
+    }
+
     /// A ready server that was not tried yet.
     pub(super) fn pick<'r>(
         self,
@@ -46,12 +54,7 @@ impl Strategy {
             |replica: &&Arc<Replica>| !tried.iter().any(|tried| Arc::ptr_eq(tried, replica));
         let turn = group.next_turn();
         match self {
-            Self::RoundRobin => match rotation.turn(turn) {
-                Some(replica) if is_new(&replica) => Some(replica),
-                _ => (1..rotation.len())
-                    .filter_map(|step| rotation.turn(turn.wrapping_add(step)))
-                    .find(is_new),
-            },
+            Self::RoundRobin => rotation.from(turn).map(|(replica, _)| replica).find(is_new),
             Self::TwoChoices => {
                 let mut left = rotation.ready.iter().map(|(replica, _)| replica).filter(is_new);
                 let count = left.clone().count();
@@ -65,12 +68,52 @@ impl Strategy {
                 .iter()
                 .filter(|(replica, _)| is_new(&replica))
                 .max_by(|(a, a_weight), (b, b_weight)| {
-                    let score = |replica, weight| rendezvous(replica, weight, client);
+                    let score =
+                        |replica: &Replica, weight| rendezvous(&replica.url, weight, client);
                     score(a, *a_weight).total_cmp(&score(b, *b_weight))
                 })
                 .map(|(replica, _)| replica),
+            Self::LeastTime => least(rotation, turn, is_new),
         }
     }
+}
+
+/// The ready server with the shortest wait; of several, the one whose turn is next.
+fn least(
+    rotation: &Rotation,
+    turn: usize,
+    is_new: impl Fn(&&Arc<Replica>) -> bool,
+) -> Option<&Arc<Replica>> {
+    let mut best: Option<(&Arc<Replica>, f64)> = None;
+    let mut equals = 0;
+    for (replica, weight) in rotation.ready.iter().filter(|(replica, _)| is_new(&replica)) {
+        let wait = wait(replica, *weight);
+        match best {
+            Some((_, least)) if wait > least => {}
+            Some((_, least)) if wait >= least => equals += 1,
+            Some(_) | None => (best, equals) = (Some((replica, wait)), 0),
+        }
+    }
+    let (replica, least) = best?;
+    if equals == 0 {
+        return Some(replica);
+    }
+    // Another worker may have sent to them meanwhile: then the one found first.
+    let mut turns = rotation.from(turn);
+    let next = turns.find(|(one, weight)| is_new(&one) && wait(one, *weight) <= least);
+    Some(next.map_or(replica, |(one, _)| one))
+}
+
+/// What a further request is likely to wait at a server. One that never answered counts as
+/// instant, so that it is asked and known; by one request at a time, or one that hangs would
+/// get them all.
+fn wait(replica: &Replica, weight: u32) -> f64 {
+    let in_flight = replica.in_flight();
+    let mean = replica.times.mean();
+    if mean <= 0.0 {
+        return if in_flight == 0 { 0.0 } else { f64::INFINITY };
+    }
+    mean * (f64::from(in_flight) + 1.0) / f64::from(weight.max(1))
 }
 
 /// Two different places of `count`, or the same one twice when there is but one.
@@ -90,13 +133,14 @@ fn scatter(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Weighted rendezvous hashing: each client's order of servers, the same on all workers.
-fn rendezvous(replica: &Replica, weight: u32, client: IpAddr) -> f64 {
+/// Weighted rendezvous hashing: each client's order of servers or services, the same on all
+/// workers.
+pub(super) fn rendezvous(name: &str, weight: u32, client: IpAddr) -> f64 {
     let address = match client.to_canonical() {
         IpAddr::V4(ip) => fnv1(&ip.octets()),
         IpAddr::V6(ip) => fnv1(&ip.octets()),
     };
-    let hash = scatter(address ^ fnv1(replica.url.as_bytes()));
+    let hash = scatter(address ^ fnv1(name.as_bytes()));
     #[expect(clippy::cast_precision_loss, reason = "only 53 bits are taken")]
     let share = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
     -f64::from(weight) / share.ln()
@@ -112,7 +156,7 @@ mod tests {
         assert_eq!(known("p2c"), Some(Strategy::TwoChoices));
         assert_eq!(known("hrw"), Some(Strategy::Rendezvous));
         assert_eq!(known("WRR"), None);
-        assert_eq!(known("leasttime"), None);
+        assert_eq!(known("leasttime"), Some(Strategy::LeastTime));
     }
 
     #[test]

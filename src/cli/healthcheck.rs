@@ -158,8 +158,13 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 16];
-            stream.read_exact(&mut request).unwrap();
+            // All of it: what is left unread at the end resets the connection.
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.extend(byte);
+            }
             stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap();
             request
         });
@@ -169,6 +174,6 @@ mod tests {
 
         assert_eq!(target.url(), format!("http://:{}/ping", address.port()));
         assert_eq!(target.ask().unwrap(), "503 Service Unavailable");
-        assert_eq!(&server.join().unwrap(), b"HEAD /ping HTTP/");
+        assert!(server.join().unwrap().starts_with(b"HEAD /ping HTTP/"));
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::COMMANDS;
-use crate::settings::{KnownOption, State, options};
+use crate::settings::options;
+use crate::tree::known::{KnownOption, State};
 
 const WIDTH: usize = 96;
 
@@ -17,6 +18,8 @@ pub(super) fn text() -> String {
         let _ = writeln!(text, "    {name:<12} {meaning}");
     }
     text.push_str(concat!(
+        "\nwharf check [--format json] [flags] [Compose files]: without files, the running engine's labels\n",
+        "are checked. The status is 1 when something would be left out.\n",
         "\nOptions come from one source, as with Traefik: a file, else flags, else the environment.\n",
         "The file is --configFile, else traefik.toml, .yaml or .yml in /etc/traefik,\n",
         "$XDG_CONFIG_HOME, $HOME/.config or the working directory; wharf.* in the same folders and\n",
@@ -25,12 +28,12 @@ pub(super) fn text() -> String {
         "\nFlags:\n",
     ));
     entry(&mut text, "configfile", "(none)", "The file to read");
-    let mut group = "";
+    let mut group = String::new();
     for option in options().filter(is_shown) {
         let first = option.path.split('.').next().unwrap_or_default();
         if first != group {
             let _ = write!(text, "\n  {first}\n");
-            group = first;
+            first.clone_into(&mut group);
         }
         entry(&mut text, &option.path.to_lowercase(), option.default, &meaning(&option));
     }
@@ -44,7 +47,7 @@ pub(super) fn text() -> String {
 fn is_shown(option: &KnownOption) -> bool {
     match option.state {
         State::Built => true,
-        State::Later | State::Removed => false,
+        State::Later | State::Removed | State::Ignored => false,
     }
 }
 

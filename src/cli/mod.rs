@@ -1,5 +1,6 @@
 //! Arguments and commands. Must never hold logic of its own.
 
+mod check;
 pub mod demo;
 mod healthcheck;
 mod help;
@@ -15,8 +16,9 @@ use crate::tree::suggest;
 pub(crate) use run::proxy;
 
 /// Commands, with what they do.
-const COMMANDS: [(&str, &str); 5] = [
+const COMMANDS: [(&str, &str); 6] = [
     ("run", "Runs the proxy; also without any command"),
+    ("check", "Prints what is wrong with configuration and labels, and starts nothing"),
     ("demo", "Starts a small project of its own behind the proxy, to look at"),
     ("healthcheck", "Asks /ping of a running proxy; 0 when it is well"),
     ("version", "Shows the version"),
@@ -38,6 +40,7 @@ pub fn main() -> ExitCode {
 fn command(name: &str, rest: &[String]) -> ExitCode {
     match name {
         "run" => with_help(rest, run::command),
+        "check" => with_help(rest, check::command),
         "demo" => demo::command(rest),
         // What the demo, the examples and the tests put behind the proxy.
         "demo-server" => demo::server::command(rest),

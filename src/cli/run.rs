@@ -12,16 +12,20 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::signals::{Asked, Signals};
+use crate::acme;
 use crate::api;
 use crate::balance::{self, Service};
 use crate::compile::Context;
-use crate::control::reconcile;
+use crate::control::{export, reconcile};
 use crate::listen::{self, Workers, WorkersConfig};
-use crate::observe::{AccessLog, Metrics, log};
+use crate::message::trace::Policy;
+use crate::observe::{self, AccessLog, Metrics, log};
+use crate::otlp::{Queued, Signal};
 use crate::problem::Problem;
 use crate::provider;
 use crate::settings::{Read, Settings, Start, read};
 use crate::table::Published;
+use crate::tls;
 
 /// Changes that may wait for the reconcile task; a provider that fills it sends one newer
 /// list instead.
@@ -58,6 +62,13 @@ fn start(start: &Start, stopping: &CancellationToken) -> ExitCode {
     }
 }
 
+fn access_log(settings: &Settings) -> Result<Option<Arc<AccessLog>>, Problem> {
+    let Some(started) = settings.access_log.as_ref().map(AccessLog::start) else { return Ok(None) };
+    let (access_log, problems) = started?;
+    warn(&problems);
+    Ok(Some(access_log))
+}
+
 /// As many open files as the system lets this process have, as Go does at its start: the
 /// soft limit is for programs that use `select`, and 1,024 are but 900 connections.
 fn raise_open_files() {
@@ -73,8 +84,11 @@ struct Proxy {
     context: Arc<Context>,
     published: Arc<Published>,
     access_log: Option<Arc<AccessLog>>,
+    /// Collectors, and what waits for them.
+    exports: Vec<(export::Target, Queued)>,
     workers: Workers,
     terminating: CancellationToken,
+    resolvers: acme::Setup,
 }
 
 impl Proxy {
@@ -83,21 +97,18 @@ impl Proxy {
         let started = SystemTime::now();
         let text = |problem: Problem| problem.to_string();
         warn(&log::init(settings.log.as_ref()).map_err(text)?);
-        warn(&warnings);
+        warn_unseen(&warnings);
         tracing::info!("Wharf version {}", env!("CARGO_PKG_VERSION"));
         tracing::info!("Static configuration loaded from {source}");
-        let access_log = match settings.access_log.as_ref().map(AccessLog::start) {
-            None => None,
-            Some(result) => {
-                let (access_log, problems) = result.map_err(text)?;
-                warn(&problems);
-                Some(access_log)
-            }
-        };
-
+        let access_log = access_log(&settings).map_err(text)?;
+        tell_of_aliases(&settings);
+        let (tracing, exports) = exports(&settings)?;
         let settings = Arc::new(settings);
         let count = worker_count(&settings);
         let metrics = Metrics::new(&settings.metrics, count);
+        for (target, queued) in &exports {
+            metrics.show_unsent(target.signal().as_str(), queued.dropped());
+        }
         let published = Arc::new(Published::default());
         let entry_points = listen::entry_points(&settings).map_err(|error| error.to_string())?;
         let terminating = CancellationToken::new();
@@ -115,8 +126,21 @@ impl Proxy {
             published: Arc::clone(&published),
             metrics: Arc::clone(&metrics),
             access_log: access_log.clone(),
+            tracing,
         };
-        let context = Context { settings, entry_points, metrics, internal, workers: count };
+        let mut resolvers = acme::open(&settings, published.acme());
+        warn(&resolvers.problems);
+        let mut notices = warnings;
+        notices.append(&mut resolvers.problems);
+        let context = Context {
+            settings,
+            entry_points,
+            metrics,
+            internal,
+            certificates: std::mem::take(&mut resolvers.certificates),
+            notices,
+            workers: count,
+        };
         let context = Arc::new(context);
         // A health check that comes with the first connection must find `/ping`.
         reconcile::begin(&context, &published);
@@ -124,7 +148,7 @@ impl Proxy {
         for (entry_point, address) in context.entry_points.iter().zip(workers.addresses()) {
             tracing::info!("entry point {} listens on {address}", entry_point.name);
         }
-        Ok(Self { context, published, access_log, workers, terminating })
+        Ok(Self { context, published, access_log, exports, workers, terminating, resolvers })
     }
 
     fn run(self, stopping: &CancellationToken) -> ExitCode {
@@ -187,8 +211,11 @@ impl Proxy {
     }
 
     /// The tasks of the control thread.
-    fn spawn(&self, ending: &CancellationToken) -> JoinSet<()> {
+    fn spawn(&mut self, ending: &CancellationToken) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
+        for (target, queued) in self.exports.drain(..) {
+            tasks.spawn_local(export::run(target, queued, ending.clone()));
+        }
         let (sender, changes) = mpsc::channel(CHANGES);
         let Context { settings, metrics, .. } = &*self.context;
         tasks.spawn_local(reconcile::run(
@@ -203,6 +230,14 @@ impl Proxy {
             ending.clone(),
         ));
         tasks.spawn_local(tick(Arc::clone(metrics), ending.clone()));
+        tasks.spawn_local(acme::run(
+            std::mem::take(&mut self.resolvers),
+            Live(Arc::clone(&self.published)),
+            Arc::clone(self.published.acme()),
+            Arc::clone(metrics),
+            sender.clone(),
+            ending.clone(),
+        ));
         if settings.providers.docker.is_some() {
             let docker =
                 provider::docker::run(Arc::clone(settings), sender.clone(), ending.clone());
@@ -253,6 +288,42 @@ impl Proxy {
     }
 }
 
+/// As Traefik at its start. No problem of the table's: it would be there for all who have not
+/// chosen, and aliases of the fields that the proxy manages are removed in any case.
+fn tell_of_aliases(settings: &Settings) {
+    let points = settings.entry_points.iter();
+    let open = points.filter(|(_, on)| on.http.alias_headers_strategy.is_none());
+    let open: Vec<&str> = open.map(|(name, _)| name.as_str()).collect();
+    if !open.is_empty() {
+        tracing::warn!(
+            "aliasHeadersStrategy is not configured on {}: fields such as X_Name or X.Name go on \
+             beside X-Name, and servers that read both alike can be misled; set it to delete or \
+             reject",
+            open.join(", ")
+        );
+    }
+}
+
+/// The same of what the first table's problems will say, if they are seen.
+fn warn_unseen(problems: &[Problem]) {
+    if !tracing::enabled!(tracing::Level::WARN) {
+        warn(problems);
+    }
+}
+
+/// How requests are traced, and what is sent to collectors.
+type Exports = (Option<Arc<Policy>>, Vec<(export::Target, Queued)>);
+
+fn exports(settings: &Settings) -> Result<Exports, String> {
+    let Some(traces) = &settings.tracing else { return Ok((None, Vec::new())) };
+    warn(&observe::environment_problems(std::env::vars()));
+    let (policy, queued) = observe::traces(traces).map_err(|problem| problem.to_string())?;
+    let resource = observe::traces_resource(traces);
+    let collector = traces.otlp.as_ref();
+    let target = export::Target::new("tracing.otlp", Signal::Traces, collector, resource)?;
+    Ok((Some(policy), vec![(target, queued)]))
+}
+
 /// Says warnings where they are seen even with the default log level, which hides them.
 fn warn(problems: &[Problem]) {
     for problem in problems {
@@ -284,7 +355,8 @@ async fn tick(metrics: Arc<Metrics>, ending: CancellationToken) {
     }
 }
 
-/// The published table, as the health checks need it.
+/// The published table, as the health checks and the resolvers need it.
+#[derive(Clone)]
 struct Live(Arc<Published>);
 
 impl balance::checks::Source for Live {
@@ -298,5 +370,24 @@ impl balance::checks::Source for Live {
 
     fn touch(&self) {
         self.0.touch();
+    }
+}
+
+impl acme::Source for Live {
+    fn wanted(&self, resolver: &str) -> Vec<acme::Wanted> {
+        let table = self.0.load();
+        table.wanted.iter().filter(|one| *one.resolver == *resolver).cloned().collect()
+    }
+
+    fn touch(&self) {
+        self.0.touch();
+    }
+
+    fn served(&self) -> Vec<tls::Facts> {
+        self.0.load().tls.declared().cloned().collect()
+    }
+
+    fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Context;
+use crate::acme;
 use crate::middleware::Spec;
 use crate::model::{Desired, Name, Provider, Router, Sourced};
 use crate::problem::{Code, Origin, Problem};
@@ -29,6 +30,7 @@ pub(super) fn add(cx: &Context, desired: &mut Desired, problems: &mut Vec<Proble
         let (rule, service) = ("PathPrefix(`/metrics`)", "prometheus@internal");
         maker.router("prometheus", &prometheus.entry_point, rule, service, i64::MAX);
     }
+    maker.challenges(settings);
     for (name, entry_point) in &settings.entry_points {
         let redirections = entry_point.http.redirections.as_ref();
         if let Some(to) = redirections.and_then(|redirections| redirections.entry_point.as_ref()) {
@@ -45,7 +47,14 @@ struct Maker<'a> {
 impl Maker<'_> {
     fn api(&mut self, api: &settings::Api) {
         let api_priority = i64::MAX - 1;
-        self.router("api", ADMIN, "PathPrefix(`/api`)", "api@internal", api_priority);
+        // Traefik's API can't be reached with both options; nobody can depend on that.
+        let below = api.base_path.trim_end_matches('/');
+        let rule = if below.is_empty() || below.contains('`') {
+            "PathPrefix(`/api`)".to_owned()
+        } else {
+            format!("PathPrefix(`/api`) || PathPrefix(`{below}`)")
+        };
+        self.router("api", ADMIN, &rule, "api@internal", api_priority);
         if api.debug {
             self.router("debug", ADMIN, "PathPrefix(`/debug`)", "api@internal", api_priority);
         }
@@ -69,6 +78,31 @@ impl Maker<'_> {
         self.middleware("dashboard_stripprefix", "stripPrefix", strip);
     }
 
+    /// As Traefik: the answers of HTTP-01 come before everything else on their entry point,
+    /// or where `allowACMEByPass` is on, in the order of priorities as anybody's.
+    fn challenges(&mut self, settings: &settings::Settings) {
+        let resolvers = settings.certificates_resolvers.values();
+        let acme = resolvers.filter_map(|resolver| resolver.acme.as_ref());
+        let ways = acme.filter(|acme| acme.dns_challenge.is_none());
+        let mut on: Vec<_> = ways
+            .filter_map(|acme| Some(acme.http_challenge.as_ref()?.entry_point.clone()))
+            .filter(|on| settings.entry_points.contains_key(on))
+            .collect();
+        on.sort();
+        on.dedup();
+        let (open, first): (Vec<_>, Vec<_>) = on
+            .into_iter()
+            .partition(|on| settings.entry_points.get(on).is_some_and(|on| on.allow_acme_by_pass));
+        let rule = format!("PathPrefix(`{}`)", acme::PATH);
+        for (name, on, priority) in [("acme-http", first, i64::MAX), ("acme-http-bypass", open, 0)]
+        {
+            if !on.is_empty() {
+                let router = router("", &rule, "acme-http@internal", priority);
+                self.put_router(name, Router { entry_points: on, ..router });
+            }
+        }
+    }
+
     fn redirection(&mut self, cx: &Context, from: &str, to: &RedirectTo) {
         let port = match redirect_port(cx, from, to) {
             Ok(port) => port,
@@ -84,10 +118,16 @@ impl Maker<'_> {
             ("permanent", text(if to.permanent { "true" } else { "false" })),
         ]);
         let middleware = format!("redirect-{name}");
+        let is_open = cx.settings.entry_points.get(from).is_some_and(|on| on.allow_acme_by_pass);
+        let rule = if is_open {
+            "HostRegexp(`^.+$`) && !PathPrefix(`/.well-known/acme-challenge/`)"
+        } else {
+            "HostRegexp(`^.+$`)"
+        };
         self.middleware(&middleware, "redirectScheme", redirect);
         let router = Router {
             middlewares: vec![middleware],
-            ..router(from, "HostRegexp(`^.+$`)", "noop@internal", to.priority)
+            ..router(from, rule, "noop@internal", to.priority)
         };
         self.put_router(&name, router);
     }
@@ -220,6 +260,46 @@ mod tests {
                 { "redirectScheme": { "scheme": "https", "port": port, "permanent": true } }
             );
             assert_eq!(spec, expected);
+        }
+    }
+
+    #[test]
+    fn a_redirection_leaves_the_challenge_path_alone_when_asked_to() {
+        let table = compiled(
+            &context(|settings| {
+                redirect(settings, "websecure");
+                settings.entry_points.get_mut("web").unwrap().allow_acme_by_pass = true;
+            }),
+            desired(&[]),
+        );
+
+        let router = &table.desired.routers[&Name::new("web-to-websecure", Provider::Internal)];
+        let rule = "HostRegexp(`^.+$`) && !PathPrefix(`/.well-known/acme-challenge/`)";
+        assert_eq!(router.value.rule, rule);
+        assert_eq!(found(&table, 1, "a", false), Some("web-to-websecure@internal"));
+    }
+
+    #[test]
+    fn answers_of_http_01_come_first_or_by_priority_where_that_is_allowed() {
+        for (by_pass, name, priority) in
+            [(false, "acme-http", i64::MAX), (true, "acme-http-bypass", 0)]
+        {
+            let context = context(|settings| {
+                settings.entry_points.get_mut("web").unwrap().allow_acme_by_pass = by_pass;
+                let http =
+                    settings::HttpChallenge { entry_point: "web".into(), ..Default::default() };
+                let acme = settings::Acme { http_challenge: Some(http), ..Default::default() };
+                let resolver = settings::Resolver { acme: Some(acme) };
+                settings.certificates_resolvers.insert("le".into(), resolver);
+            });
+            let table = compiled(&context, desired(&[]));
+
+            let routers = table.desired.routers.iter().map(|(name, router)| {
+                let router = &router.value;
+                (name.as_str().to_owned(), router.priority, router.entry_points.clone())
+            });
+            let expected = (format!("{name}@internal"), priority, vec!["web".to_owned()]);
+            assert_eq!(routers.collect::<Vec<_>>(), [expected]);
         }
     }
 

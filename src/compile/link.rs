@@ -10,10 +10,13 @@ use super::service::Services;
 use super::tls::Claim;
 use super::{Context, Problems, internal_names, outcome, router};
 use crate::balance;
-use crate::model::{Desired, Name, Router};
+use crate::message::trace::Verbosity;
+use crate::middleware::Chain;
+use crate::model::{Desired, Name, Provider, Router};
 use crate::observe::Requests;
 use crate::problem::{Code, Problem};
 use crate::route::Route;
+use crate::rule::Syntax;
 use crate::table::{Outcome, Status, Table};
 use crate::upstream::Transport;
 
@@ -40,6 +43,7 @@ pub(super) struct Linked {
     pub(super) services: BTreeMap<Name, Arc<balance::Service>>,
     pub(super) service_outcomes: BTreeMap<Name, Outcome>,
     pub(super) middlewares: BTreeMap<Name, Outcome>,
+    pub(super) service_chains: BTreeMap<Name, Arc<Chain>>,
     pub(super) transports: BTreeMap<Arc<str>, Arc<Transport>>,
     /// By entry point.
     pub(super) on: Vec<Vec<Arc<Route>>>,
@@ -86,6 +90,10 @@ impl<'a> Linker<'a> {
         }
         outcome.priority = router::priority(router);
         let mut faults = router::faults(&placed.name, router);
+        let is_strict = self.cx.settings.core.as_ref().is_some_and(|core| core.strict_tls_options);
+        if placed.clashes && is_strict {
+            faults.push(router::clash());
+        }
         match self.route(placed, &outcome, &mut faults) {
             Some(route) if faults.is_empty() => {
                 if route.tls {
@@ -125,6 +133,8 @@ impl<'a> Linker<'a> {
                 None => unknown.push(name),
             }
         }
+        // As Traefik, which sorts them here and keeps the router's own list as it is.
+        outcome.used.sort_unstable();
         for name in &unknown {
             let text = format!("entryPoint \"{name}\" doesn't exist");
             let mend = known(name, self.cx.entry_points.iter().map(|on| &*on.name));
@@ -162,32 +172,46 @@ impl<'a> Linker<'a> {
         let home = placed.name.provider();
         let before = self.previous.routes.get(&placed.name);
         let service = (!router.service.is_empty())
-            .then(|| self.services.get(&router.service, home, self.problems))
+            .then(|| self.services.get(&router.service, home, &mut self.middlewares, self.problems))
             .and_then(|service| service.map_err(|fault| faults.push(fault.field("service"))).ok());
         let names = self.previous.routers.get(&placed.name).map(|old| old.middlewares.as_slice());
         let chain = self
             .middlewares
-            .chain(&router.middlewares, home, before.zip(names), self.problems)
+            .chain(
+                &router.middlewares,
+                home,
+                before.map(|route| &route.chain).zip(names),
+                &mut self.services,
+                self.problems,
+            )
             .map_err(|fault| faults.push(fault.field("middlewares")))
             .ok();
-        let program = router::program(router, before).map_err(|fault| faults.push(fault)).ok();
+        let program = router::program(router, before).map_err(|all| faults.extend(all)).ok();
         let tls_options = router::tls_options(router, home, self.desired, &self.default_options)
             .map_err(|fault| faults.push(fault))
             .ok();
         let (service, chain, program) = (service?, chain?, program?);
         let is_internal = service.name.ends_with("@internal");
-        let (counted, access_log) = self.observed(router, is_internal);
+        let (counted, access_log, tracing) = self.observed(router, is_internal);
         let route = Route {
             name: placed.name.clone(),
             rule: router.rule.as_str().into(),
+            syntax: Syntax::named(&router.rule_syntax),
             program,
             priority: outcome.priority,
+            precedence: match home {
+                Provider::Internal => 0,
+                Provider::Docker | Provider::File => {
+                    1 + self.cx.settings.providers.place(home.as_str())
+                }
+            },
             tls: router.tls.is_some(),
             chain,
             metrics: Requests::off(),
             service,
             counted,
             access_log,
+            tracing,
             tls_options: tls_options?,
         };
         if let Some(before) = before.filter(|before| router::is_same(before, &route)) {
@@ -201,16 +225,25 @@ impl<'a> Linker<'a> {
         Some(Arc::new(Route { metrics, ..route }))
     }
 
-    /// Whether requests of a router are counted and logged. As Traefik: not those of
-    /// Wharf's own services, unless that was asked for.
-    fn observed(&self, router: &Router, is_internal: bool) -> (bool, bool) {
+    /// Whether requests of a router are counted and logged, and how they are traced. As Traefik:
+    /// not those of Wharf's own services, unless that was asked for.
+    fn observed(&self, router: &Router, is_internal: bool) -> (bool, bool, Verbosity) {
         let said = router.observability.as_ref();
         let metrics = said.and_then(|said| said.metrics).unwrap_or(true);
         let lines = said.and_then(|said| said.access_logs).unwrap_or(true);
+        let spans = said.and_then(|said| said.tracing).unwrap_or(true);
+        let details = said.and_then(|said| said.trace_verbosity.as_deref()) == Some("detailed");
         let access_log = self.cx.settings.access_log.as_ref();
+        let traces = self.cx.settings.tracing.as_ref();
+        let is_traced = spans && traces.is_some_and(|traces| !is_internal || traces.add_internals);
         (
             metrics && (!is_internal || self.cx.metrics.counts_internals()),
             lines && access_log.is_some_and(|log| !is_internal || log.add_internals),
+            match (is_traced, details) {
+                (false, _) => Verbosity::Off,
+                (true, false) => Verbosity::Minimal,
+                (true, true) => Verbosity::Detailed,
+            },
         )
     }
 
@@ -290,6 +323,7 @@ impl<'a> Linker<'a> {
             services: self.services.built,
             service_outcomes,
             middlewares,
+            service_chains: self.services.chains,
             transports: self.services.transports,
             on: self.on,
             claims: self.claims,

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::report::{Fault, known_names, qualify};
-use crate::middleware::{Chain, Spec, Step};
+use super::service::Services;
+use crate::balance::Service;
+use crate::middleware::{Chain, LONGEST, Link, Spec, Step};
 use crate::model::{Desired, Items, Name, Provider, Sourced};
 use crate::problem::{Code, Problem};
-use crate::route::Route;
-
-/// Longest list of middlewares of one router, `chain`s unfolded.
-const MOST: usize = 1024;
 
 /// Deepest nesting of `chain`s.
 const DEEPEST: usize = 64;
@@ -45,22 +43,49 @@ impl<'a> Middlewares<'a> {
         &mut self,
         names: &[String],
         home: Provider,
-        previous: Option<(&Arc<Route>, &[String])>,
+        previous: Option<(&Arc<Chain>, &[String])>,
+        services: &mut Services<'a>,
         problems: &mut Vec<Problem>,
     ) -> Result<Arc<Chain>, Fault> {
         let mut unfolded = Unfolded::default();
         self.unfold(names, home, &mut unfolded, problems)?;
-        if let Some((route, before)) = previous
+        let targets = self.services(&unfolded, services, problems)?;
+        if let Some((chain, before)) = previous
             && before.iter().eq(&qualified(names, home))
             && unfolded.met.iter().all(|name| self.is_unchanged(name))
+            && chain.links().len() == targets.len()
+            && (chain.links().iter().zip(&targets))
+                .all(|(link, now)| is_same_service(link.service.as_ref(), now.as_ref()))
         {
-            return Ok(Arc::clone(&route.chain));
+            return Ok(Arc::clone(chain));
         }
-        let mut steps = Vec::with_capacity(unfolded.steps.len());
-        for (name, spec) in unfolded.steps {
-            steps.push(self.step(name, spec, problems)?);
+        let mut kept = previous.map_or(&[][..], |(chain, _)| chain.links()).to_vec();
+        let mut links = Vec::with_capacity(unfolded.steps.len());
+        for ((name, spec), service) in unfolded.steps.into_iter().zip(targets) {
+            links.push(self.link(name, spec, service, &mut kept, problems)?);
         }
-        Ok(Arc::new(Chain::new(steps)))
+        Ok(Arc::new(Chain::new(links)))
+    }
+
+    /// The services that the middlewares name, in their order.
+    fn services(
+        &mut self,
+        unfolded: &Unfolded<'a>,
+        services: &mut Services<'a>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Vec<Option<Arc<Service>>>, Fault> {
+        let mut targets = Vec::with_capacity(unfolded.steps.len());
+        for (name, spec) in &unfolded.steps {
+            let service = match spec.value.service() {
+                None => None,
+                Some(reference) => match services.get(reference, name.provider(), self, problems) {
+                    Ok(service) => Some(service),
+                    Err(fault) => return Err(self.blame(name, spec, &fault, problems)),
+                },
+            };
+            targets.push(service);
+        }
+        Ok(targets)
     }
 
     fn unfold(
@@ -76,8 +101,9 @@ impl<'a> Middlewares<'a> {
                 return Err(fault.clone());
             }
             into.met.push(name);
-            if into.met.len() > MOST || into.open.len() > DEEPEST {
-                let text = format!("more than {MOST} middlewares, or {DEEPEST} chains in chains");
+            if into.met.len() > LONGEST || into.open.len() > DEEPEST {
+                let text =
+                    format!("more than {LONGEST} middlewares, or {DEEPEST} chains in chains");
                 return Err(Fault::new(Code::BadValue, text).mend("use fewer middlewares"));
             }
             let Some(inner) = spec.value.chain() else {
@@ -109,14 +135,27 @@ impl<'a> Middlewares<'a> {
         })
     }
 
-    fn step(
+    /// One middleware of a chain: the router's own from before, with all that it counts,
+    /// where nothing about it changed.
+    fn link(
         &mut self,
-        name: &Name,
+        name: &'a Name,
         spec: &Sourced<Spec>,
+        service: Option<Arc<Service>>,
+        kept: &mut Vec<Link>,
         problems: &mut Vec<Problem>,
-    ) -> Result<Step, Fault> {
-        Step::build(&spec.value)
-            .map_err(|text| self.blame(name, spec, &Fault::new(Code::BadValue, text), problems))
+    ) -> Result<Link, Fault> {
+        let is_same = |old: &Link| {
+            *old.name == *name.as_str() && is_same_service(old.service.as_ref(), service.as_ref())
+        };
+        if let Some(at) = kept.iter().position(is_same)
+            && self.is_unchanged(name)
+        {
+            return Ok(kept.remove(at));
+        }
+        let step = Step::build(&spec.value, service.clone())
+            .map_err(|text| self.blame(name, spec, &Fault::new(Code::BadValue, text), problems))?;
+        Ok(Link { name: name.as_str().into(), step: Arc::new(step), service })
     }
 
     /// Reports a middleware's fault, once; returns it for those that use it.
@@ -147,6 +186,14 @@ impl<'a> Middlewares<'a> {
     /// What is wrong with a middleware, if anything; known once all chains are built.
     pub(super) fn fault(&self, name: &Name) -> Option<&Fault> {
         self.faults.get(name)
+    }
+}
+
+fn is_same_service(before: Option<&Arc<Service>>, now: Option<&Arc<Service>>) -> bool {
+    match (before, now) {
+        (None, None) => true,
+        (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+        _ => false,
     }
 }
 
@@ -190,6 +237,25 @@ mod tests {
             all.middlewares.insert(name, Arc::new(Sourced { value, from }));
         }
         all
+    }
+
+    #[test]
+    fn a_step_outlives_what_changes_around_it() {
+        let lines = [("one.stripprefix.prefixes", "/a"), ("two.addprefix.prefix", "/b")];
+        let cx = context(|_| ());
+        let first = compiled(&cx, with(&lines, &["one", "two"]));
+        let changed = [lines[0], ("two.addprefix.prefix", "/c")];
+        let second = compile(&cx, &Arc::new(with(&changed, &["two", "one"])), &first);
+
+        let used =
+            |table: &Table| table.routes[&Name::new("web", Provider::File)].chain.links().to_vec();
+        let (before, after) = (used(&first), used(&second));
+        assert_eq!(
+            before.iter().map(|link| &*link.name).collect::<Vec<_>>(),
+            ["one@file", "two@file"]
+        );
+        assert!(Arc::ptr_eq(&before[0].step, &after[1].step));
+        assert!(!Arc::ptr_eq(&before[1].step, &after[0].step));
     }
 
     #[test]

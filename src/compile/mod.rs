@@ -1,31 +1,42 @@
 //! Desired state and the previous table to a new table. Must never fail as a whole.
 
+mod dangling;
 mod internal;
 mod link;
 mod middleware;
+mod notes;
 mod overlap;
 mod placement;
 mod report;
 mod router;
 mod service;
+mod shadow;
 mod tls;
+mod tls_conflict;
 mod transport;
+mod wanted;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::balance;
 use crate::message::{EntryPoint, Handler};
-use crate::model::{Desired, Name, Provider};
+use crate::model::{CertificateFiles, Desired, Name, Provider, Sourced};
 use crate::observe::Metrics;
 use crate::problem::Problem;
 use crate::route::{EntryTable, Route, Separators};
 use crate::settings::Settings;
 use crate::table::{Outcome, Status, Table};
 
+pub use dangling::dangling;
 use link::Linker;
+pub use notes::notes;
 use report::Fault;
 pub use service::engine_state;
+pub use shadow::unreached;
+
+/// Certificates by the resolver that obtained them.
+pub type Certificates = BTreeMap<Arc<str>, Vec<Arc<Sourced<CertificateFiles>>>>;
 
 /// What compiling needs besides the desired state; made once at start.
 pub struct Context {
@@ -37,6 +48,10 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Internal services by full name: `api@internal`; those that are off are absent.
     pub internal: BTreeMap<String, Arc<dyn Handler>>,
+    /// Certificates that resolvers had at start.
+    pub certificates: Certificates,
+    /// What was noticed in the static configuration.
+    pub notices: Vec<Problem>,
     /// Worker threads, which share idle connections.
     pub workers: usize,
 }
@@ -46,8 +61,9 @@ pub struct Context {
 pub fn compile(cx: &Context, desired: &Arc<Desired>, previous: &Table) -> Table {
     let mut desired = Desired::clone(desired);
     let mut problems = std::mem::take(&mut desired.problems);
+    problems.extend_from_slice(&cx.notices);
     internal::add(cx, &mut desired, &mut problems);
-    let placed = placement::place(cx, &mut desired);
+    let placed = placement::place(cx, &mut desired, &mut problems);
 
     let mut linker = Linker::new(cx, &desired, previous, &mut problems);
     for router in &placed {
@@ -56,6 +72,7 @@ pub fn compile(cx: &Context, desired: &Arc<Desired>, previous: &Table) -> Table 
     let all = linker.finish(&placed);
 
     overlap::find(&placed, &all.routes, &mut problems);
+    let wanted = wanted::find(cx, &placed, &all.routes, &mut problems);
     let tls = tls::index(cx, &desired, previous, &all.claims, &mut problems);
     let entry_points = entry_points(cx, all.on, previous);
     let replicas = replicas(&all.services);
@@ -68,8 +85,10 @@ pub fn compile(cx: &Context, desired: &Arc<Desired>, previous: &Table) -> Table 
         routes: all.routes,
         transports: all.transports,
         services: all.services,
+        service_chains: all.service_chains,
         replicas,
         tls,
+        wanted,
         desired: Arc::new(desired),
         routers: all.routers,
         service_outcomes: all.service_outcomes,

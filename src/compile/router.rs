@@ -7,7 +7,7 @@ use super::report::{Fault, known_names, qualify};
 use crate::model::{Desired, Name, Provider, Router};
 use crate::problem::Code;
 use crate::route::{Program, Route};
-use crate::rule;
+use crate::rule::{self, Stage, Syntax};
 
 /// Traefik keeps the priorities above for itself.
 const HIGHEST_PRIORITY: i64 = i64::MAX - 1000;
@@ -39,39 +39,51 @@ pub(super) fn faults(name: &Name, router: &Router) -> Vec<Fault> {
         let second = "router must have either a service or child routers";
         faults.push(Fault::new(Code::UnknownName, second).reported());
     }
-    if router.rule_syntax.eq_ignore_ascii_case("v2") {
-        faults.push(
-            Fault::new(Code::NotBuilt, "the rule syntax `v2` is not built yet")
-                .mend("write the rule in the v3 syntax and drop `ruleSyntax`")
-                .field("rulesyntax"),
-        );
-    }
-    let resolver = router.tls.as_ref().map(|tls| tls.cert_resolver.as_str()).unwrap_or_default();
-    if !resolver.is_empty() {
-        let text = format!("certResolver `{resolver}`: ACME is not built yet");
-        faults
-            .push(Fault::new(Code::NotBuilt, text).mend(
-                "drop the resolver and give the certificate in `tls.certificates` of a file",
-            ));
-    }
     faults
 }
 
+/// The fault of a router whose TLS options clash with those of others, for `strictTLSOptions`.
+pub(super) fn clash() -> Fault {
+    let text = "router's TLSOptions configuration is conflicting with other routers on the same \
+                entrypoint and host";
+    Fault::new(Code::Conflict, text)
+        .mend(
+            "give all routers of one host the same `tls.options`, and a `Host` to those with \
+             options, or drop core.strictTLSOptions",
+        )
+        .field("tls.options")
+}
+
 /// Its rule compiled; that of `before` when it was the same.
-pub(super) fn program(router: &Router, before: Option<&Arc<Route>>) -> Result<Arc<Program>, Fault> {
+pub(super) fn program(
+    router: &Router,
+    before: Option<&Arc<Route>>,
+) -> Result<Arc<Program>, Vec<Fault>> {
     let rule = router.rule.as_str();
-    if let Some(before) = before.filter(|before| &*before.rule == rule) {
+    let syntax = Syntax::named(&router.rule_syntax);
+    let is_same = |before: &&Arc<Route>| &*before.rule == rule && before.syntax == syntax;
+    if let Some(before) = before.filter(is_same) {
         return Ok(Arc::clone(&before.program));
     }
-    let compiled = rule::parse(rule).and_then(|expr| Program::compile(&expr));
+    let compiled = rule::parse(rule, syntax).and_then(|expr| Program::compile(&expr));
     compiled.map(Arc::new).map_err(|error| {
         let mut fault = Fault::new(Code::BadRule, error.sentence(rule)).field("rule");
         fault.plain = Some(match rule.get(error.span.clone()).filter(|at| !at.is_empty()) {
             Some(at) if at.len() < rule.len() => format!("rule {rule}: {} at {at}", error.text),
             _ => format!("rule {rule}: {}", error.text),
         });
+        let mut faults = Vec::with_capacity(2);
+        if router.tls.is_some() && error.stage == Stage::Parsing {
+            // As Traefik, which reads the rule once more for its hosts.
+            let text = format!(
+                "invalid rule {rule}, error: error while parsing rule {rule}: {}",
+                error.text
+            );
+            faults.push(Fault::new(Code::BadRule, text).reported());
+        }
         fault.mend = error.mend;
-        fault
+        faults.insert(0, fault);
+        faults
     })
 }
 
@@ -99,10 +111,12 @@ pub(super) fn tls_options(
 /// Whether a route does what the one before did, so that it can stay.
 pub(super) fn is_same(before: &Route, now: &Route) -> bool {
     before.rule == now.rule
+        && before.syntax == now.syntax
         && before.priority == now.priority
         && before.tls == now.tls
         && before.counted == now.counted
         && before.access_log == now.access_log
+        && before.tracing == now.tracing
         && before.tls_options == now.tls_options
         && Arc::ptr_eq(&before.chain, &now.chain)
         && Arc::ptr_eq(&before.service, &now.service)

@@ -2,7 +2,7 @@ use http::{HeaderMap, Method};
 
 use super::*;
 use crate::message::{Body, Exchange};
-use crate::model::{LoadBalancer, Router, RouterTls, Server, Service, Sourced, TlsOptions};
+use crate::model::{LoadBalancer, Router, RouterTls, Server, ServiceKind, Sourced, TlsOptions};
 use crate::problem::{Code, Origin};
 use crate::route::View;
 use crate::settings;
@@ -26,6 +26,7 @@ fn entry_point(name: &str, index: usize, port: u16) -> Arc<EntryPoint> {
         sanitize_path: true,
         encode_query_semicolons: false,
         refused_escapes: Box::default(),
+        aliases: crate::message::Aliases::Keep,
         is_admin: name == "traefik",
     })
 }
@@ -44,10 +45,12 @@ pub(crate) fn context(adjust: impl FnOnce(&mut Settings)) -> Context {
     let names = ["noop@internal", "api@internal", "dashboard@internal", "ping@internal"];
     let internal = names.map(|name| (name.to_owned(), Arc::new(Nothing) as Arc<dyn Handler>));
     Context {
+        certificates: BTreeMap::new(),
         metrics: Metrics::new(&settings.metrics, 1),
         settings: Arc::new(settings),
         entry_points: entry_points.collect(),
         internal: internal.into(),
+        notices: Vec::new(),
         workers: 1,
     }
 }
@@ -189,7 +192,6 @@ fn faulty_references() -> Vec<(Router, Code, &'static str)> {
 }
 
 fn faulty_values() -> Vec<(Router, Code, &'static str)> {
-    let resolver = RouterTls { cert_resolver: "le".into(), ..RouterTls::default() };
     let options = RouterTls { options: "nosuch".into(), ..RouterTls::default() };
     vec![
         (
@@ -220,16 +222,6 @@ fn faulty_values() -> Vec<(Router, Code, &'static str)> {
             with("Host(`a`)", |router| router.tls = Some(options)),
             Code::UnknownName,
             "building router handler: unknown TLS options: nosuch@file",
-        ),
-        (
-            with("Host(`a`)", |router| router.tls = Some(resolver)),
-            Code::NotBuilt,
-            "certResolver `le`: ACME is not built yet",
-        ),
-        (
-            with("Host(`a`)", |router| router.rule_syntax = "v2".into()),
-            Code::NotBuilt,
-            "the rule syntax `v2` is not built yet",
         ),
     ]
 }
@@ -280,6 +272,105 @@ fn an_entry_point_with_tls_clones_the_routers_that_are_on_others_too() {
 }
 
 #[test]
+fn what_was_noticed_at_the_start_is_a_problem_of_every_table() {
+    let notice = Problem::warning(Code::Notice, Origin::Flag("--x".into()), "is deprecated");
+    let cx = Context { notices: vec![notice.clone()], ..context(|_| ()) };
+
+    assert!(compiled(&cx, desired(&[])).problems.contains(&notice));
+}
+
+#[test]
+fn the_precedence_of_providers_decides_between_equal_priorities() {
+    let routers = || {
+        let mut all = desired(&[("a", router("Host(`a`)"))]);
+        all.routers.insert(Name::new("b", Provider::Docker), sourced(router("Host(`a`)")));
+        all
+    };
+    for (precedence, first) in
+        [(&[][..], "b@docker"), (&["File", "docker"], "a@file"), (&["redis", "file"], "a@file")]
+    {
+        let cx = context(|settings| {
+            settings.providers.precedence = precedence.iter().map(|&n| n.to_owned()).collect();
+        });
+        assert_eq!(found(&compiled(&cx, routers()), 1, "a", false), Some(first), "{precedence:?}");
+    }
+}
+
+#[test]
+fn a_router_is_read_in_the_syntax_it_names() {
+    let v2 = |router: &mut Router| router.rule_syntax = "v2".into();
+    let v3 = |router: &mut Router| router.rule_syntax = "v3".into();
+    let lists = desired(&[("new", router("Host(`b`)")), ("old", with("Host(`a`, `c`)", v2))]);
+    let table = compiled(&context(|_| ()), lists);
+    assert_eq!(found(&table, 1, "c", false), Some("old@file"));
+    assert_eq!(found(&table, 1, "b", false), Some("new@file"));
+    assert_eq!(&*table.problems[0].text, "the v2 rule syntax is deprecated");
+    assert_eq!(outcome(&table, "old@file").status, Status::Enabled);
+
+    let web = |rule: &str, change: fn(&mut Router)| {
+        with(rule, |router| {
+            router.entry_points = vec!["web".into()];
+            change(router);
+        })
+    };
+    let made = |router: &mut Router| router.default_rule = true;
+    let core = settings::Core { default_rule_syntax: "v2".into(), strict_tls_options: false };
+    let cx = context(|settings| settings.core = Some(core));
+    let routers = [
+        ("both", router("Host(`a`, `c`)")),
+        ("made", web("Host(`*.m`)", made)),
+        ("named", web("Host(`*.n`)", v3)),
+        ("plain", web("Host(`*.p`)", |_| ())),
+    ];
+    let table = compiled(&cx, desired(&routers));
+    // As Traefik: the default syntax is of the entry points' making, so that routers split.
+    assert_eq!(found(&table, 1, "c", false), Some("web-both@file"));
+    assert_eq!(found(&table, 2, "c", false), Some("websecure-both@file"));
+    assert_eq!(found(&table, 1, "x.m", false), Some("made@file"));
+    assert_eq!(found(&table, 1, "x.n", false), Some("named@file"));
+    assert_eq!(found(&table, 1, "x.p", false), None);
+}
+
+/// The names are those that Traefik 3.7.15 gives.
+#[test]
+fn routers_with_clashing_tls_options_stand_apart_on_that_entry_point_only() {
+    let on = |rule: &str, options: &str, points: &[&str]| {
+        with(rule, |router| {
+            let options = options.to_owned();
+            router.tls = Some(RouterTls { options, ..RouterTls::default() });
+            router.entry_points = points.iter().map(|&name| name.to_owned()).collect();
+        })
+    };
+    let mut desired = desired(&[
+        ("a", on("Host(`c`)", "strict", &["web", "websecure"])),
+        ("b", on("Host(`c`) && Path(`/x`)", "", &["web"])),
+        ("m1", on("Host(`m`) || Host(`n`)", "strict", &["web"])),
+        ("m2", on("Host(`m`)", "strict@file", &["web"])),
+        ("m3", on("Host(`n`)", "default", &["web"])),
+        ("none", on("PathPrefix(`/`)", "strict", &["web"])),
+        ("plain", on("PathPrefix(`/`)", "", &["web"])),
+    ]);
+    desired.tls.options.insert(Name::new("strict", Provider::File), sourced(TlsOptions::default()));
+    let table = compiled(&context(|_| ()), desired.clone());
+
+    let names: Vec<_> = table.desired.routers.keys().map(Name::as_str).collect();
+    let apart = ["a", "b", "m1", "m3", "none"].map(|name| format!("web-conflicted-{name}@file"));
+    assert_eq!(names[..3], ["a@file", "m2@file", "plain@file"]);
+    assert_eq!(names[3..], apart.each_ref().map(String::as_str));
+    assert_eq!(outcome(&table, "a@file").used, ["websecure"]);
+    assert_eq!(outcome(&table, "a@file").status, Status::Enabled);
+
+    let core = settings::Core { strict_tls_options: true, ..settings::Core::default() };
+    let table = compiled(&context(|settings| settings.core = Some(core)), desired);
+    for name in ["web-conflicted-web-a@file", "web-conflicted-b@file", "web-conflicted-none@file"] {
+        let outcome = outcome(&table, name);
+        assert_eq!(outcome.status, Status::Disabled, "{name}");
+        assert!(outcome.errors[0].ends_with("on the same entrypoint and host"), "{name}");
+    }
+    assert_eq!(found(&table, 2, "c", true), Some("websecure-a@file"));
+}
+
+#[test]
 fn routers_that_disagree_on_a_hosts_tls_options_get_the_default_and_a_warning() {
     let tls = |options: &str| RouterTls { options: options.into(), ..RouterTls::default() };
     let mut desired = desired(&[
@@ -291,16 +382,17 @@ fn routers_that_disagree_on_a_hosts_tls_options_get_the_default_and_a_warning() 
     desired.tls.options.insert(strict, sourced(TlsOptions::default()));
     let table = compiled(&context(|_| ()), desired);
 
-    let statuses = ["a@file", "b@file", "c@file"].map(|name| outcome(&table, name).status);
+    let names = ["a", "b", "c"].map(|name| format!("web-conflicted-{name}@file"));
+    let statuses = names.each_ref().map(|name| outcome(&table, name).status);
     assert_eq!(statuses, [Status::Warning, Status::Enabled, Status::Warning]);
     assert_eq!(
-        outcome(&table, "a@file").errors,
+        outcome(&table, &names[0]).errors,
         ["router's TLSOptions configuration is conflicting with other routers on the same \
           entrypoint and host, default TLS options will be used instead"]
     );
-    assert_eq!(table.problems.len(), 2);
+    assert_eq!(table.problems.len(), 4);
     assert_eq!(
-        outcome(&table, "c@file").errors,
+        outcome(&table, &names[2]).errors,
         ["no domain found in rule HostRegexp(`h`), the TLS option strict@file cannot be applied"]
     );
 }
@@ -324,7 +416,7 @@ fn services_show_who_names_them_and_unused_ones_are_not_built() {
     let server = Server { url: "::bad".into(), ..Server::default() };
     let balancer = LoadBalancer { servers: vec![server], ..LoadBalancer::default() };
     let unused = Name::new("unused", Provider::File);
-    desired.services.insert(unused.clone(), sourced(Service::LoadBalancer(balancer)));
+    desired.services.insert(unused.clone(), sourced(ServiceKind::LoadBalancer(balancer).into()));
     let table = compiled(&context(|_| ()), desired);
 
     let noop = Name::new("noop", Provider::Internal);

@@ -1,5 +1,6 @@
 //! The reconcile task; start and stop of everything. Must never touch a request.
 
+pub mod export;
 mod news;
 mod pace;
 pub mod reconcile;

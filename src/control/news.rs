@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use crate::model::{LoadBalancer, Name, Server, Service, Sourced};
+use crate::model::{LoadBalancer, Name, Server, Service, ServiceKind, Sourced};
 use crate::problem::{Problem, Severity};
 use crate::table::Table;
 
@@ -85,12 +85,13 @@ fn services(before: &Table, after: &Table, lines: &mut Vec<String>) {
 }
 
 fn is_same_but_servers(old: &Service, new: &Service) -> bool {
-    match (old, new) {
-        (Service::LoadBalancer(old), Service::LoadBalancer(new)) => {
+    let is_same_kind = match (&old.kind, &new.kind) {
+        (ServiceKind::LoadBalancer(old), ServiceKind::LoadBalancer(new)) => {
             LoadBalancer { servers: new.servers.clone(), ..old.clone() } == *new
         }
         (old, new) => old == new,
-    }
+    };
+    is_same_kind && old.middlewares == new.middlewares
 }
 
 type Declared = Arc<Sourced<Service>>;
@@ -107,7 +108,8 @@ fn servers(name: &Name, old: Option<&Declared>, new: Option<&Declared>, lines: &
 
 /// The servers of a load balancer by URL and container.
 fn by_place(service: Option<&Declared>) -> BTreeMap<(&str, &str), &Server> {
-    let Some(Service::LoadBalancer(balancer)) = service.map(|service| &service.value) else {
+    let Some(ServiceKind::LoadBalancer(balancer)) = service.map(|service| &service.value.kind)
+    else {
         return BTreeMap::new();
     };
     balancer
@@ -148,7 +150,8 @@ mod tests {
 
     fn table(servers: &[&str], problems: &[&str]) -> Table {
         let servers = servers.iter().map(|id| server(id)).collect();
-        let value = Service::LoadBalancer(LoadBalancer { servers, ..LoadBalancer::default() });
+        let value = ServiceKind::LoadBalancer(LoadBalancer { servers, ..LoadBalancer::default() });
+        let value = Service::from(value);
         let service = Arc::new(Sourced { value, from: vec![Origin::Internal] });
         let services = [(Name::new("web", Provider::Docker), service)].into();
         let problems: Vec<_> = problems

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::news;
 use super::pace::Pace;
-use crate::compile::{self, Context};
-use crate::model::{Desired, Provider, ReplicaState, Service};
+use crate::compile::{self, Certificates, Context};
+use crate::model::{Desired, Provider, ReplicaState, ServiceKind};
 use crate::provider::{Change, EngineState};
 use crate::table::{Published, Table};
 
@@ -78,6 +78,8 @@ struct Reconciler {
     published: Arc<Published>,
     docker: Arc<Desired>,
     file: Arc<Desired>,
+    /// What resolvers have.
+    certificates: Certificates,
     /// States of containers that the engine told since the last `docker`; newer than what
     /// stands there.
     newer: HashMap<Arc<str>, ReplicaState>,
@@ -87,11 +89,13 @@ struct Reconciler {
 
 impl Reconciler {
     fn new(cx: Arc<Context>, published: Arc<Published>) -> Self {
+        let certificates = cx.certificates.clone();
         Self {
             cx,
             published,
             docker: Arc::default(),
             file: Arc::default(),
+            certificates,
             newer: HashMap::new(),
             known: HashMap::new(),
         }
@@ -117,6 +121,10 @@ impl Reconciler {
             Change::Engine(state) => {
                 self.engine(state);
                 false
+            }
+            Change::Certificates { resolver, files } => {
+                self.certificates.insert(resolver, files);
+                true
             }
         }
     }
@@ -150,7 +158,7 @@ impl Reconciler {
     /// Compiles what is wanted now, and publishes it.
     fn publish(&mut self) {
         let before = self.published.load_full();
-        let desired = merged(&self.docker, &self.file);
+        let desired = merged(&self.docker, &self.file, &self.certificates);
         let after = Arc::new(compile::compile(&self.cx, &desired, &before));
         self.pass_on(&after);
         self.published.store(Arc::clone(&after));
@@ -186,7 +194,7 @@ impl Reconciler {
 fn states(desired: &Desired) -> HashMap<&Arc<str>, ReplicaState> {
     let mut states = HashMap::new();
     for service in desired.services.values() {
-        if let Service::LoadBalancer(balancer) = &service.value {
+        if let ServiceKind::LoadBalancer(balancer) = &service.value.kind {
             let facts = balancer.servers.iter().filter_map(|server| server.replica.as_ref());
             states.extend(facts.map(|facts| (&facts.container.id, facts.state)));
         }
@@ -195,14 +203,20 @@ fn states(desired: &Desired) -> HashMap<&Arc<str>, ReplicaState> {
 }
 
 /// All providers together. Names carry their provider, so nothing can clash.
-fn merged(docker: &Arc<Desired>, file: &Arc<Desired>) -> Arc<Desired> {
+pub fn merged(
+    docker: &Arc<Desired>,
+    file: &Arc<Desired>,
+    certificates: &Certificates,
+) -> Arc<Desired> {
     let mut all = Desired::clone(docker);
     let file = Desired::clone(file);
     all.routers.extend(file.routers);
     all.middlewares.extend(file.middlewares);
     all.services.extend(file.services);
     all.transports.extend(file.transports);
+    // What is given by hand goes before what was obtained.
     all.tls.certificates.extend(file.tls.certificates);
+    all.tls.certificates.extend(certificates.values().flatten().map(Arc::clone));
     all.tls.options.extend(file.tls.options);
     all.tls.stores.extend(file.tls.stores);
     all.problems.extend(file.problems);

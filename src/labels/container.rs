@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::address::Choice;
 use super::service::{self, Pool};
 use super::template::{self, Template};
-use super::{Container, name, read};
+use super::{Container, name, reach, read};
 use crate::middleware::Spec;
 use crate::model::{Name, Provider, ReplicaState, Router};
 use crate::problem::{Code, Origin, Problem, Severity};
@@ -134,7 +134,8 @@ pub(super) fn decode<'c>(
     let network = docker.network.as_ref().map(|(name, origin)| (name.as_str(), origin.clone()));
     let choice =
         Choice { label: network, provider: &options.network, host_ports: options.host_ports };
-    parts.middlewares = named(http.take("middlewares"), "middleware", &mut problems, Spec::decode);
+    parts.middlewares =
+        named(http.take("middlewares"), "middleware", &mut problems, reach::middleware);
     let routers = named(http.take("routers"), "router", &mut problems, tree::decode::<Router>);
     let mut reader = service::Reader { container, choice, other, problems: &mut problems };
     if let Some(services) = http.take("services") {
@@ -270,6 +271,7 @@ fn complete(
 ) -> Result<(), Problem> {
     if router.value.rule.is_empty() {
         router.value.rule = render(options, container, own, &router.origin)?;
+        router.value.default_rule = true;
     }
     if router.value.service.is_empty() {
         let [service] = services else {

@@ -9,7 +9,7 @@ use super::container::{self, Options, Part, Parts};
 use super::merge::{self, Member, Verdict};
 use super::service::Pool;
 use crate::middleware::Spec;
-use crate::model::{Desired, Items, Name, ReplicaState, Router, Service, Sourced};
+use crate::model::{Desired, Items, Name, ReplicaState, Router, Service, ServiceKind, Sourced};
 use crate::problem::{Origin, Problem};
 use crate::settings;
 
@@ -232,7 +232,9 @@ fn simple<T: PartialEq + Clone>(kind: &str, name: &Name, members: Vec<Member<'_,
 
 /// Services: all must say the same, and each brings its server.
 fn pool(options: &Options, name: &Name, members: Vec<Member<'_, Pool>>) -> Merged<Service> {
-    match merge::decide(members, |one, two| one.settings == two.settings) {
+    match merge::decide(members, |one, two| {
+        one.settings == two.settings && one.middlewares == two.middlewares
+    }) {
         None => (None, Vec::new()),
         Some(Verdict::Conflict(members)) => (None, merge::conflict("service", name, &members)),
         Some(Verdict::Agreed(members)) => {
@@ -249,7 +251,9 @@ fn pool(options: &Options, name: &Name, members: Vec<Member<'_, Pool>>) -> Merge
                 })
                 .filter_map(|member| member.value.server.clone())
                 .collect();
-            let value = Service::LoadBalancer(balancer);
+            let middlewares =
+                members.first().map(|m| m.value.middlewares.clone()).unwrap_or_default();
+            let value = Service { middlewares, kind: ServiceKind::LoadBalancer(balancer) };
             let warning = merge::strangers(name, &members);
             (Some(Sourced { value, from: origins(&members) }), warning.into_iter().collect())
         }

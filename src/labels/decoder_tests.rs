@@ -40,7 +40,7 @@ fn routers(desired: &Desired) -> Vec<String> {
 /// `service: url url`, one per line.
 fn services(desired: &Desired) -> Vec<String> {
     let show = |(name, item): (&Name, &Arc<Sourced<Service>>)| {
-        let Service::LoadBalancer(balancer) = &item.value else { panic!("{name}") };
+        let ServiceKind::LoadBalancer(balancer) = &item.value.kind else { panic!("{name}") };
         let urls: Vec<_> = balancer.servers.iter().map(|server| server.url.as_str()).collect();
         format!("{name}: {}", urls.join(" "))
     };
@@ -127,7 +127,6 @@ fn one_bad_label_leaves_out_its_container_with_a_problem_and_the_mend() {
         ),
         ("traefik.http.services.s.loadbalancer.healthcheck.path", "http://x/", "is no path"),
         ("traefik.http.services.w.weighted.services[0].name", "x", "not built yet"),
-        ("traefik.http.routers.web.tls.certresolver", "le", "ACME are not built yet"),
         ("traefik.tcp.routers.x.rule", "HostSNI(`*`)", "TCP routers are not built yet"),
         ("traefik.udp.routers.x.entrypoints", "dns", "UDP routers are not built yet"),
         ("traefik.http.routers.a@b.rule", "x", "holds an @"),
@@ -153,6 +152,9 @@ fn labels_without_effect_are_named_and_leave_nothing_out() {
         "traefik.swarm.network",
         "traefik.http.routers.web.parentrefs",
         "traefik.tls.options.x.minversion",
+        "traefik.nonsense.x",
+        "traefik.",
+        "traefik..",
     ] {
         let desired = decoder(&[container("c", 2, &[RULE, (key, "x")])]).desired();
 
@@ -291,7 +293,9 @@ fn a_container_that_is_not_running_keeps_its_router_unless_traefik_is_asked_for(
 
         let kept = decoder(std::slice::from_ref(&down)).desired();
         assert_eq!((kept.routers.len(), kept.services.len()), (1, 1), "{state:?}");
-        let Service::LoadBalancer(balancer) = &kept.services.values().next().unwrap().value else {
+        let ServiceKind::LoadBalancer(balancer) =
+            &kept.services.values().next().unwrap().value.kind
+        else {
             panic!("{state:?}")
         };
         assert_eq!(balancer.servers[0].replica.as_ref().unwrap().state, state);
@@ -376,13 +380,20 @@ fn a_container_whose_routers_lead_elsewhere_needs_no_port() {
 
 #[test]
 fn hostile_labels_never_panic_and_hurt_only_their_container() {
-    let long = format!("traefik.{}", "a.".repeat(600));
+    let long = format!("traefik.http.{}", "a.".repeat(600));
     let deep = format!("traefik.http.middlewares.m.plugin.p.{}x", "a.".repeat(100));
     let index = "traefik.http.routers.r.tls.domains[99999999999].main";
     let open = "traefik.http.routers.r.tls.domains[0.main";
-    for key in
-        [long.as_str(), &deep, index, open, "traefik.", "traefik..", "traefik.http", "wharf.\u{7f}"]
-    {
+    for key in [
+        long.as_str(),
+        &deep,
+        index,
+        open,
+        "traefik.http.",
+        "traefik.tls..",
+        "traefik.http",
+        "wharf.\u{7f}",
+    ] {
         let bad = container("bad", 2, &[(key, "x")]);
 
         let desired = decoder(&[bad, container("good", 3, &[])]).desired();

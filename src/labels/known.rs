@@ -1,25 +1,28 @@
-//! Every label key that Traefik knows, as data: what is read, what has no effect in Traefik
-//! either, what is not built; and the nearest known key to one that nobody knows.
+//! Every label key that Traefik knows, as data; and the nearest known key to one that nobody
+//! knows.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use crate::middleware;
+use crate::tree::known::{KnownOption, Schema, State, rows};
 use crate::tree::suggest;
 
-/// One key per line, without its root: `read|ignored|refused`, a tab, the key.
-const TABLE: &str = include_str!("known.tsv");
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::new(options()));
 
-static ROOT: LazyLock<Level> = LazyLock::new(|| Level::read(TABLE));
+/// All known keys without their root, in the spelling of files: labels are written in lower
+/// case. Those of middlewares are last.
+pub fn options() -> impl Iterator<Item = KnownOption> {
+    let middlewares = middleware::options().map(|option| option.below(MIDDLEWARE));
+    rows(include_str!("known.tsv")).chain(middlewares)
+}
 
-/// What becomes of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// It is decoded.
-    Read,
-    /// Traefik's Docker provider takes it and does nothing with it.
-    Ignored,
-    /// It does something in Traefik that is not built here.
-    Refused,
+const MIDDLEWARE: &str = "http.middlewares.<middleware>";
+
+/// Whether a key, given without its root, belongs to an HTTP middleware.
+pub(super) fn is_of_middleware(path: &str) -> bool {
+    let mut words = path.split('.');
+    let mut next = |word: &str| words.next().is_some_and(|found| found.eq_ignore_ascii_case(word));
+    next("http") && next("middlewares")
 }
 
 /// A key that nobody knows, or that takes no value.
@@ -32,96 +35,54 @@ pub(super) struct Unknown {
     /// The whole key as it was likely meant.
     pub(super) meant: Option<String>,
     /// What is known in its place.
-    pub(super) known: Vec<&'static str>,
-}
-
-#[derive(Debug, Default)]
-struct Level {
-    fate: Option<Fate>,
-    /// Known words below, in lower case.
-    words: BTreeMap<&'static str, Level>,
-    /// `<name>`: any word.
-    any: Option<Box<Level>>,
-    /// `[n]`: a list item.
-    item: Option<Box<Level>>,
-    /// `*`: everything below.
-    rest: Option<Fate>,
-}
-
-impl Level {
-    fn read(table: &'static str) -> Self {
-        let mut root = Self::default();
-        for line in table.lines() {
-            let Some((fate, key)) = line.split_once('\t') else { continue };
-            let fate = match fate {
-                "ignored" => Fate::Ignored,
-                "refused" => Fate::Refused,
-                _ => Fate::Read,
-            };
-            root.add(key, fate);
-        }
-        root
-    }
-
-    fn add(&mut self, key: &'static str, fate: Fate) {
-        let mut level = self;
-        for word in key.split('.') {
-            let (word, is_list) = match word.strip_suffix("[n]") {
-                Some(word) => (word, true),
-                None => (word, false),
-            };
-            level = match word {
-                "*" => {
-                    level.rest = Some(fate);
-                    return;
-                }
-                _ if word.starts_with('<') => level.any.get_or_insert_default(),
-                _ => level.words.entry(word).or_default(),
-            };
-            if is_list {
-                level = level.item.get_or_insert_default();
-            }
-        }
-        level.fate = Some(fate);
-    }
+    pub(super) known: Vec<String>,
 }
 
 /// What becomes of a key, given without its root.
-pub(super) fn find(path: &str) -> Result<Fate, Unknown> {
-    let mut level = &*ROOT;
+pub(super) fn find(path: &str) -> Result<State, Unknown> {
+    let mut level = &*SCHEMA;
     let mut taken = 0;
     for word in path.split('.') {
         let (name, items) = word.find('[').map_or((word, ""), |at| word.split_at(at));
-        if let Some(fate) = level.rest {
-            return Ok(fate);
+        let named = level.child(name);
+        if let Some(option) = level.group().filter(|_| named.is_none()) {
+            return Ok(option.state);
         }
-        let lower = name.to_ascii_lowercase();
-        let next = level.words.get(lower.as_str()).or(level.any.as_deref());
-        let Some(next) = next else { return Err(unknown(level, path, taken, name)) };
+        let Some(next) = named else { return Err(unknown(level, path, taken, name)) };
         level = next;
         if !items.is_empty() {
-            level = match level.item.as_deref() {
+            level = match level.child("[") {
                 Some(item) => item,
                 None => return Err(Unknown { part: word.to_owned(), ..Unknown::default() }),
             };
         }
         taken += word.len() + 1;
     }
-    level.fate.or(level.rest).ok_or_else(|| Unknown {
-        is_section: true,
-        part: path.rsplit('.').next().unwrap_or_default().to_owned(),
-        meant: None,
-        known: level.words.keys().copied().collect(),
-    })
+    match level.option.as_ref().or(level.group()) {
+        Some(option) => Ok(option.state),
+        None => Err(Unknown {
+            is_section: true,
+            part: path.rsplit('.').next().unwrap_or_default().to_owned(),
+            meant: None,
+            known: words(level),
+        }),
+    }
 }
 
-fn unknown(level: &Level, path: &str, taken: usize, name: &str) -> Unknown {
-    let known: Vec<_> = level.words.keys().copied().collect();
-    let meant = suggest::nearest(name, known.iter().copied()).map(|near| {
+fn unknown(level: &Schema, path: &str, taken: usize, name: &str) -> Unknown {
+    let known = words(level);
+    let meant = suggest::nearest(name, known.iter().map(String::as_str)).map(|near| {
         let (before, after) = (path.get(..taken), path.get(taken + name.len()..));
         format!("{}{near}{}", before.unwrap_or_default(), after.unwrap_or_default())
     });
     Unknown { is_section: false, part: name.to_owned(), meant, known }
+}
+
+/// What is known below, as labels are written.
+fn words(level: &Schema) -> Vec<String> {
+    let mut words: Vec<_> = level.words().map(str::to_ascii_lowercase).collect();
+    words.sort();
+    words
 }
 
 #[cfg(test)]
@@ -130,19 +91,19 @@ mod tests {
 
     #[test]
     fn keys_are_found_in_any_case_with_any_names_and_indexes() {
-        for (path, fate) in [
-            ("http.routers.web.rule", Fate::Read),
-            ("HTTP.Routers.Web.TLS.Domains[3].Main", Fate::Read),
-            ("http.routers.web.tls", Fate::Read),
-            ("http.routers.web.tls.certResolver", Fate::Refused),
-            ("http.middlewares.m.headers.customRequestHeaders.X-A", Fate::Read),
-            ("http.services.s.weighted.services[0].name", Fate::Refused),
-            ("tcp.routers.x.rule", Fate::Refused),
-            ("swarm.network", Fate::Ignored),
-            ("tls.options.x.minversion", Fate::Ignored),
-            ("http.middlewares.m.plugin.p.a.b", Fate::Read),
+        for (path, state) in [
+            ("http.routers.web.rule", State::Built),
+            ("HTTP.Routers.Web.TLS.Domains[3].Main", State::Built),
+            ("http.routers.web.tls", State::Built),
+            ("http.routers.web.tls.certResolver", State::Built),
+            ("http.middlewares.m.headers.customRequestHeaders.X-A", State::Built),
+            ("http.services.s.weighted.services[0].name", State::Later),
+            ("tcp.routers.x.rule", State::Later),
+            ("swarm.network", State::Ignored),
+            ("tls.options.x.minversion", State::Ignored),
+            ("http.middlewares.m.plugin.p.a.b", State::Later),
         ] {
-            assert_eq!(find(path), Ok(fate), "{path}");
+            assert_eq!(find(path), Ok(state), "{path}");
         }
     }
 

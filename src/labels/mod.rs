@@ -6,6 +6,7 @@ mod decoder;
 mod known;
 mod merge;
 mod name;
+mod reach;
 mod read;
 mod service;
 mod template;
@@ -20,6 +21,7 @@ use crate::problem::ContainerRef;
 
 pub use container::bad_name;
 pub use decoder::Decoder;
+pub use known::options;
 
 /// A container as the engine describes it, reduced to what matters here.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,9 @@
 //! A container's labels to a tree: which are ours, which are known, what becomes of the rest.
 
 use super::Container;
-use super::known::{self, Fate};
+use super::known;
 use crate::problem::{Code, ContainerRef, Origin, Problem};
+use crate::tree::known::State;
 use crate::tree::{self, Node};
 
 /// Puts the labels of ours into a tree.
@@ -42,11 +43,16 @@ fn admit(container: &ContainerRef, key: &str) -> Result<(), Problem> {
             .mend(format!("write {lower}.{path}: the first word must be in lower case")));
     }
     match known::find(path) {
-        Ok(Fate::Read) => Ok(()),
-        Ok(Fate::Ignored) => Err(without_effect(origin(), path)),
-        Ok(Fate::Refused) => Err(not_built(origin(), path)),
+        Ok(State::Built) => Ok(()),
+        Ok(State::Ignored) => Err(without_effect(origin(), path)),
+        // The middleware is refused by its kind, once and not for each key.
+        Ok(State::Later) if known::is_of_middleware(path) => Ok(()),
+        Ok(State::Later | State::Removed) => Err(not_built(origin(), path)),
         Err(unknown) => {
-            let text = if unknown.is_section {
+            let is_read = root != "traefik" || is_read_by_traefik(path);
+            let text = if !is_read {
+                format!("no such key `{}`, and so without effect, as in Traefik", unknown.part)
+            } else if unknown.is_section {
                 format!("`{}` cannot be a standalone element: set a key below it", unknown.part)
             } else {
                 format!("no such key `{}`", unknown.part)
@@ -61,9 +67,17 @@ fn admit(container: &ContainerRef, key: &str) -> Result<(), Problem> {
                 }
                 None => format!("known here: {}", unknown.known.join(", ")),
             };
-            Err(Problem::error(Code::UnknownKey, origin(), text).mend(mend))
+            let problem = if is_read { Problem::error } else { Problem::warning };
+            Err(problem(Code::UnknownKey, origin(), text).mend(mend))
         }
     }
+}
+
+/// As Traefik, which reads what begins like this, not only whole words: `traefik.enabled` is
+/// an error, `traefik.note` is nothing to it.
+fn is_read_by_traefik(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    ["http", "tcp", "udp", "tls", "enable", "docker"].iter().any(|start| path.starts_with(start))
 }
 
 /// Says what Traefik does not: that a key has no effect.
@@ -82,7 +96,7 @@ fn not_built(origin: Origin, path: &str) -> Problem {
         ("TCP routers are", "remove the traefik.tcp.* labels")
     } else if lower.starts_with("udp.") {
         ("UDP routers are", "remove the traefik.udp.* labels")
-    } else if lower.ends_with(".certresolver") || lower.starts_with("tls.stores.") {
+    } else if lower.starts_with("tls.stores.") {
         (
             "certificates from ACME are",
             "write tls=true and give the certificate in a file (tls.certificates)",

@@ -1,12 +1,12 @@
 //! Services of one container: the load balancer's settings and the container's own server.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::address::{self, Choice};
 use super::container::{Part, bad_name};
+use super::reach::{SCHEMES, check_url};
 use super::{Container, name};
 use crate::model::{LoadBalancer, Name, Provider, ReplicaFacts, ReplicaState, Server};
 use crate::problem::{Code, Origin, Problem};
@@ -15,6 +15,8 @@ use crate::tree::{self, Node};
 /// A service as one container declares it.
 #[derive(Debug, PartialEq)]
 pub(super) struct Pool {
+    /// What requests go through first, as written.
+    pub(super) middlewares: Vec<String>,
     /// Without servers.
     pub(super) settings: LoadBalancer,
     /// The container's; `None` when it is stopped and its address is not known.
@@ -68,7 +70,8 @@ impl Reader<'_, '_> {
         let node = Node::new(origin.clone());
         match self.server(own, &LabelServer::default(), &node) {
             Ok(server) => {
-                let value = Pool { settings: LoadBalancer::default(), server };
+                let settings = LoadBalancer::default();
+                let value = Pool { middlewares: Vec::new(), settings, server };
                 Some(Part { name: Name::new(own, Provider::Docker), value, origin })
             }
             Err(problem) => {
@@ -98,10 +101,14 @@ impl Reader<'_, '_> {
         } else {
             tree::decode(&balancer, self.problems)?
         };
+        let middlewares = match node.child("middlewares") {
+            Some(list) => tree::decode(list, self.problems)?,
+            None => Vec::new(),
+        };
         let server = check_probe(&settings, &balancer)
             .and_then(|()| self.server(name, &label, server_node.as_ref().unwrap_or(node)));
         match server {
-            Ok(server) => Some(Pool { settings, server }),
+            Ok(server) => Some(Pool { middlewares, settings, server }),
             Err(problem) => {
                 self.problems.push(problem);
                 None
@@ -191,73 +198,4 @@ fn check_probe(settings: &LoadBalancer, node: &Node) -> Result<(), Problem> {
     let origin = node.get("healthcheck.path").map_or(&node.origin, |node| &node.origin);
     Err(Problem::error(Code::BadValue, origin.clone(), format!("{path:?} is no path"))
         .mend("write a path such as /health; port, scheme and hostname have keys of their own"))
-}
-
-const SCHEMES: [&str; 3] = ["http", "https", "h2c"];
-
-/// A URL that a label may send requests to: no link-local address (cloud metadata), no
-/// password, no other protocol.
-fn check_url(text: &str) -> Result<(), String> {
-    let uri: http::Uri =
-        text.parse().map_err(|error| format!("error parsing server URL {text}: {error}"))?;
-    if !uri.scheme_str().is_some_and(|scheme| SCHEMES.contains(&scheme)) {
-        return Err(format!(
-            "error parsing server URL {text}: the scheme must be http, https or h2c"
-        ));
-    }
-    let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-    if authority.contains('@') {
-        return Err(format!("server URL {text}: user names and passwords are not taken"));
-    }
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    if host.is_empty() {
-        return Err(format!("error parsing server URL {text}: no host"));
-    }
-    // Resolvers read 2852039166 and 0xa9fea9fe as addresses, too.
-    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    let is_number = last.starts_with(|c: char| c.is_ascii_digit())
-        && (last.bytes().all(|b| b.is_ascii_digit())
-            || last.starts_with("0x")
-            || last.starts_with("0X"));
-    match host.parse::<IpAddr>() {
-        Ok(address) if is_link_local(address) => {
-            Err(format!("server URL {text}: link-local addresses are refused"))
-        }
-        Err(_) if is_number => Err(format!("server URL {text}: {host} is no plain address")),
-        Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_labels_url_is_http_without_password_and_not_link_local() {
-        for url in ["http://10.0.0.5:80", "https://example.test/base", "h2c://[fd00::1]:81"] {
-            assert_eq!(check_url(url), Ok(()), "{url}");
-        }
-        for (url, text) in [
-            ("::bad", "error parsing server URL"),
-            ("ftp://a", "the scheme must be"),
-            ("foo:80", "the scheme must be"),
-            ("http://me:secret@a", "passwords are not taken"),
-            ("http://169.254.169.254/latest", "link-local"),
-            ("http://[fe80::1]", "link-local"),
-            ("http://[::ffff:169.254.169.254]", "link-local"),
-            ("http://2852039166", "no plain address"),
-            ("http://169.254.43518", "no plain address"),
-            ("http://0xa9fea9fe", "no plain address"),
-        ] {
-            let error = check_url(url).unwrap_err();
-            assert!(error.contains(text), "{url}: {error}");
-        }
-    }
 }

@@ -12,6 +12,7 @@ use super::executor::Executor;
 use super::guard::Hints;
 use super::life::{Life, Limits};
 use super::sweep::{Counts, Registry};
+use crate::message::trace::{Policy, Verbosity};
 use crate::message::{Connection, EntryPoint, Informational};
 use crate::observe::{AccessLog, Metrics, Requests};
 use crate::table::Published;
@@ -22,6 +23,7 @@ pub(super) struct Worker {
     pub(super) published: Arc<Published>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: Option<Arc<AccessLog>>,
+    pub(super) tracing: Option<Arc<Policy>>,
     pub(super) registry: Rc<Registry>,
     pub(super) max_connections: usize,
 }
@@ -31,6 +33,8 @@ pub(super) struct Entry {
     pub(super) worker: Rc<Worker>,
     pub(super) point: Arc<EntryPoint>,
     pub(super) requests: Requests,
+    /// What is observed of requests that no router wants.
+    pub(super) observed: Observed,
     pub(super) counts: Rc<Counts>,
     pub(super) limits: Rc<Limits>,
     pub(super) head_limit: usize,
@@ -43,6 +47,14 @@ pub(super) struct Entry {
     pub(super) max_time: Option<Duration>,
     /// Who may send a PROXY header; empty: nobody; `None`: anyone.
     pub(super) proxy: Option<Box<[IpNet]>>,
+}
+
+/// What is observed of requests that no router wants.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Observed {
+    pub(super) counted: bool,
+    pub(super) access_log: bool,
+    pub(super) tracing: Verbosity,
 }
 
 /// One client connection.

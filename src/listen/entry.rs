@@ -7,8 +7,8 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use super::StartError;
-use crate::message::EntryPoint;
-use crate::settings::{self, EncodedCharacters, Settings};
+use crate::message::{AliasNames, Aliases, EntryPoint};
+use crate::settings::{self, AliasStrategy, EncodedCharacters, EntryPointHttp, Settings};
 
 /// The entry points in table order.
 pub fn entry_points(settings: &Settings) -> Result<Arc<[Arc<EntryPoint>]>, StartError> {
@@ -53,6 +53,7 @@ fn one(
         sanitize_path: entry_point.http.sanitize_path,
         encode_query_semicolons: entry_point.http.encode_query_semicolons,
         refused_escapes: refused(&entry_point.http.encoded_characters),
+        aliases: aliases(&entry_point.http),
         is_admin: &*name == "traefik",
         name,
     })
@@ -107,6 +108,19 @@ pub(super) fn nets(
         .collect()
 }
 
+/// Both options together say the same, or the start has ended.
+fn aliases(http: &EntryPointHttp) -> Aliases {
+    let (strategy, names) = match (http.alias_headers_strategy, http.underscore_headers_strategy) {
+        (None, Some(strategy)) => (strategy, AliasNames::Underscore),
+        (strategy, _) => (strategy.unwrap_or(AliasStrategy::Keep), AliasNames::All),
+    };
+    match strategy {
+        AliasStrategy::Keep => Aliases::Keep,
+        AliasStrategy::Delete => Aliases::Delete(names),
+        AliasStrategy::Reject => Aliases::Reject(names),
+    }
+}
+
 fn refused(allowed: &EncodedCharacters) -> Box<[&'static str]> {
     [
         (allowed.allow_encoded_slash, "%2F"),
@@ -152,6 +166,38 @@ mod tests {
             "entry point web: forwardedHeaders.trustedIPs: invalid value \"10.0.0.300\": use an \
              IP address or a range such as 10.0.0.0/8"
         );
+    }
+
+    /// The answers are those of Traefik 3.7.15.
+    #[test]
+    fn fields_that_alias_others_are_kept_taken_out_or_refused() {
+        use AliasStrategy::{Delete, Keep, Reject};
+
+        let settle = |all, underscores, fields: &[&'static str]| {
+            let http = EntryPointHttp {
+                alias_headers_strategy: all,
+                underscore_headers_strategy: underscores,
+                ..EntryPointHttp::default()
+            };
+            let mut headers: http::HeaderMap = fields
+                .iter()
+                .map(|name| (HeaderName::from_static(name), http::HeaderValue::from_static("1")))
+                .collect();
+            aliases(&http).settle(&mut headers).then(|| headers.keys_len())
+        };
+        let fields = ["x-a", "x_a", "x.a", "x!a"];
+        for (all, underscores, left) in [
+            (None, None, Some(4)),
+            (Some(Keep), None, Some(4)),
+            (Some(Delete), None, Some(1)),
+            (Some(Reject), None, None),
+            (None, Some(Delete), Some(3)),
+            (None, Some(Reject), None),
+            (Some(Delete), Some(Delete), Some(1)),
+        ] {
+            assert_eq!(settle(all, underscores, &fields), left, "{all:?} {underscores:?}");
+        }
+        assert_eq!(settle(None, Some(Reject), &["x.a", "x-a"]), Some(2));
     }
 
     #[test]

@@ -8,9 +8,10 @@ use rustls::server::Acceptor;
 use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
+use crate::acme;
 use crate::message::TlsInfo;
 use crate::table::Published;
 use crate::tls::subject;
@@ -46,6 +47,9 @@ async fn shake(
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let server_name: Option<Box<str>> =
         start.client_hello().server_name().map(|name| name.to_ascii_lowercase().into());
+    if start.client_hello().alpn().is_some_and(|mut names| names.all(|name| name == acme::ALPN)) {
+        return challenge(start, published, server_name.as_deref()).await;
+    }
     let choice = published.load().tls.choose(entry_point, server_name.as_deref(), local);
     let Some(choice) = choice else {
         let mut stream = start.io;
@@ -58,6 +62,25 @@ async fn shake(
     let info = info(session, server_name, choice.options);
     let is_http2 = session.alpn_protocol() == Some(b"h2");
     Ok(Secured { stream, info, is_http2 })
+}
+
+/// TLS-ALPN-01 (RFC 8737): the certificate is the answer, and the connection ends with the
+/// handshake.
+async fn challenge(
+    start: StartHandshake<TcpStream>,
+    published: &Published,
+    server_name: Option<&str>,
+) -> io::Result<Secured> {
+    let config = server_name.and_then(|name| published.acme().challenges.config(name));
+    let Some(config) = config else {
+        let mut stream = start.io;
+        stream.write_all(UNRECOGNIZED_NAME).await?;
+        stream.shutdown().await?;
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let mut stream = start.into_stream(config).await?;
+    stream.shutdown().await?;
+    Err(io::ErrorKind::ConnectionAborted.into())
 }
 
 fn info(session: &ServerConnection, server_name: Option<Box<str>>, options: Arc<str>) -> TlsInfo {

@@ -31,12 +31,16 @@ use self::socket::Sharing;
 use self::worker::{Shared, Stage};
 
 use crate::message::EntryPoint;
+use crate::message::trace::Policy;
 use crate::observe::{AccessLog, Metrics};
 use crate::settings::Settings;
 use crate::table::Published;
 
 pub use entry::entry_points;
 
+/// Bytes of a worker's stack: room for [`crate::middleware::LONGEST`] steps around each other.
+/// Only what is used takes memory.
+const STACK: usize = 16 << 20;
 /// How long a WebSocket may take to answer a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How long threads may take to let go of what was cut.
@@ -58,6 +62,8 @@ pub struct WorkersConfig {
     pub metrics: Arc<Metrics>,
     /// The access log.
     pub access_log: Option<Arc<AccessLog>>,
+    /// How requests are traced.
+    pub tracing: Option<Arc<Policy>>,
 }
 
 /// A start that did not work, with its mend.
@@ -145,6 +151,7 @@ impl Workers {
                 published: Arc::clone(&config.published),
                 metrics: Arc::clone(&config.metrics),
                 access_log: config.access_log.clone(),
+                tracing: config.tracing.clone(),
                 total: Arc::clone(&total),
                 max_connections: limit::connections(&config.settings),
                 stages: follower.clone(),
@@ -152,6 +159,7 @@ impl Workers {
             };
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
+                .stack_size(STACK)
                 .spawn(move || worker::run(setup))
                 .map_err(StartError::Thread)?;
             this.threads.push(thread);

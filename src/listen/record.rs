@@ -7,10 +7,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use http::header::HOST;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 
 use super::client::Client;
 use crate::message::forwarded::X_FORWARDED_FOR;
+use crate::message::trace::{Arrival, Trace, Verbosity};
 use crate::message::{Exchange, Protocol, Served};
 use crate::model::Provider;
 use crate::observe::{Captured, Line, Sample};
@@ -62,8 +64,11 @@ impl Record {
             host: Box::default(),
             suppress_forwarded_for: false,
             upgrade: None,
+            until_tunnel_ends: Vec::new(),
             informational: (request.version() == Version::HTTP_11).then(|| client.interim.clone()),
             user: None,
+            trace: None,
+            counted: true,
             served: Served { keeps_origin_headers, ..Served::default() },
         };
         Box::new(Self {
@@ -101,6 +106,36 @@ impl Record {
         }
     }
 
+    /// Begins the request's spans, if it has any: once its route is known, from when it came.
+    pub(super) fn trace(&mut self, route: Option<&Route>, parts: &Parts, body_size: i64) {
+        let Some(policy) = &self.client.entry.worker.tracing else { return };
+        // As Traefik: what no router wants is traced unless the entry point says otherwise.
+        let verbosity = route.map_or(self.client.entry.observed.tracing, |route| route.tracing);
+        if verbosity == Verbosity::Off {
+            return;
+        }
+        let connection = &self.client.connection;
+        let arrival = Arrival {
+            entry_point: &connection.entry_point.name,
+            peer: connection.peer,
+            method: &parts.method,
+            uri: &parts.uri,
+            version: parts.version,
+            headers: &parts.headers,
+            body_size,
+        };
+        let started = (self.exchange.started, self.exchange.started_at);
+        let mut trace = Trace::begin(policy, verbosity, started, &arrival);
+        if let Some(route) = route.filter(|_| trace.is_detailed())
+            && let Some(attributes) = trace.enter("Router")
+        {
+            attributes.text("traefik.service.name", &route.service.name);
+            attributes.text("traefik.router.name", route.name.as_str());
+            attributes.text("http.route", &route.rule);
+        }
+        self.exchange.trace = Some(trace);
+    }
+
     /// Keeps the target in its one form, as it is routed and sent on.
     pub(super) fn saw_target(&mut self, uri: &Uri) {
         if self.client.entry.worker.access_log.is_some() && self.uri != *uri {
@@ -112,6 +147,9 @@ impl Record {
     pub(super) fn saw_response(&mut self, status: StatusCode, headers: &HeaderMap) {
         self.status = status.as_u16();
         self.saw_grpc_status(headers);
+        if let Some(trace) = &mut self.exchange.trace {
+            trace.saw_response(headers);
+        }
         if let Some(log) = &self.client.entry.worker.access_log {
             self.response_headers = log.capture(headers);
         }
@@ -148,9 +186,11 @@ impl Record {
             request_bytes: self.request_bytes.get(),
             response_bytes: self.response_bytes,
             headers: self.labels.as_ref(),
+            tls: self.exchange.connection.tls.as_ref(),
         };
         // What no router wanted counts, too.
-        if self.route.as_ref().is_none_or(|route| route.counted) {
+        let entry = &self.client.entry;
+        if self.route.as_ref().map_or(entry.observed.counted, |route| route.counted) {
             self.client.entry.requests.record(worker.index, &sample);
         }
         if let Some(route) = &self.route {
@@ -162,7 +202,7 @@ impl Record {
         let Some(log) = &self.client.entry.worker.access_log else { return };
         let wanted = match &self.route {
             Some(route) => route.access_log && (!self.is_internal() || log.logs_internals()),
-            None => true,
+            None => self.client.entry.observed.access_log,
         };
         if !wanted {
             return;
@@ -207,6 +247,9 @@ impl Drop for Record {
         let duration = self.exchange.started.elapsed();
         self.count(duration);
         self.log(duration);
+        if let Some(trace) = self.exchange.trace.take() {
+            trace.finish(self.status);
+        }
         life.finish();
     }
 }

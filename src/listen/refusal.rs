@@ -14,6 +14,8 @@ pub(super) enum Refusal {
     Target,
     /// A message at odds with itself.
     Request,
+    /// A field whose name aliases another.
+    Alias,
     /// CONNECT.
     Connect,
     /// More fields than are taken.
@@ -33,6 +35,7 @@ impl Refusal {
             Self::NotFound => with_text(StatusCode::NOT_FOUND, "404 page not found\n"),
             Self::Target => plain(StatusCode::BAD_REQUEST, ""),
             Self::Request => closing(StatusCode::BAD_REQUEST, "400 Bad Request"),
+            Self::Alias => with_text(StatusCode::BAD_REQUEST, "Bad Request\n"),
             Self::Connect => closing(StatusCode::NOT_IMPLEMENTED, ""),
             Self::Fields => closing(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

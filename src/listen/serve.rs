@@ -84,12 +84,13 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
     let (mut parts, incoming) = request.into_parts();
-    let route = arrive(record, &mut parts)?;
+    let route = arrive(record, &mut parts, &incoming)?;
     let body = inbound(record, parts.version, incoming);
     let mut request = Request::from_parts(parts, body);
     if hop::is_upgrade(request.headers()) && request.version() == Version::HTTP_11 {
         record.exchange.upgrade = Some(hyper::upgrade::on(&mut request));
     }
+    record.exchange.counted = route.counted;
     record.route = Some(Arc::clone(&route));
     Ok(route.chain.run(&mut record.exchange, request, &route.service).await)
 }
@@ -108,7 +109,11 @@ fn inbound(record: &Record, version: Version, incoming: Incoming) -> Body {
 }
 
 /// Brings a request to one form and finds its route.
-fn arrive(record: &mut Record, parts: &mut Parts) -> Result<Arc<Route>, Refusal> {
+fn arrive(
+    record: &mut Record,
+    parts: &mut Parts,
+    incoming: &Incoming,
+) -> Result<Arc<Route>, Refusal> {
     let client = Rc::clone(&record.client);
     let connection = &client.connection;
     let entry_point = &connection.entry_point;
@@ -125,6 +130,9 @@ fn arrive(record: &mut Record, parts: &mut Parts) -> Result<Arc<Route>, Refusal>
         one_length(&mut parts.headers)?;
     }
     settle_authority(parts)?;
+    if !entry_point.aliases.settle(&mut parts.headers) {
+        return Err(Refusal::Alias);
+    }
     hop::arrive(entry_point, &mut parts.headers);
     record.exchange.secure = forwarded::arrive(connection, &mut parts.headers);
     record.saw_request(&parts.headers);
@@ -148,15 +156,23 @@ fn arrive(record: &mut Record, parts: &mut Parts) -> Result<Arc<Route>, Refusal>
         peer: peer(connection.peer.ip()),
         tls: connection.tls.is_some(),
     };
-    let route = table
-        .entry_points
-        .get(entry_point.index)
-        .and_then(|routers| routers.find(&view, &mut ()))
-        .ok_or(Refusal::NotFound)?;
+    let route =
+        table.entry_points.get(entry_point.index).and_then(|routers| routers.find(&view, &mut ()));
+    if client.entry.worker.tracing.is_some() {
+        let size = body_size(incoming);
+        record.trace(route.map(|route| &**route), parts, size);
+    }
+    let route = route.ok_or(Refusal::NotFound)?;
     if path::is_refused(parts.uri.path(), entry_point) {
         return Err(Refusal::Target);
     }
     Ok(Arc::clone(route))
+}
+
+/// The length of a body as far as its head tells; -1 when only its end will.
+fn body_size(incoming: &Incoming) -> i64 {
+    let size = incoming.size_hint().exact();
+    size.map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX))
 }
 
 fn peer(address: IpAddr) -> IpAddr {

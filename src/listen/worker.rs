@@ -11,11 +11,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::accept;
-use super::client::{Entry, Worker};
+use super::client::{Entry, Observed, Worker};
 use super::executor::Executor;
 use super::life::Limits;
 use super::sweep::{Counts, Registry};
 use crate::message::EntryPoint;
+use crate::message::trace::{Policy, Verbosity};
 use crate::observe::{AccessLog, Gauge, Metrics};
 use crate::settings;
 use crate::table::Published;
@@ -59,6 +60,7 @@ pub(super) struct Setup {
     pub(super) published: Arc<Published>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: Option<Arc<AccessLog>>,
+    pub(super) tracing: Option<Arc<Policy>>,
     pub(super) total: Arc<AtomicUsize>,
     pub(super) max_connections: usize,
     pub(super) stages: watch::Receiver<Box<[Stage]>>,
@@ -84,6 +86,7 @@ async fn work(mut setup: Setup) {
         published: Arc::clone(&setup.published),
         metrics: Arc::clone(&setup.metrics),
         access_log: setup.access_log.clone(),
+        tracing: setup.tracing.clone(),
         registry: Rc::clone(&registry),
         max_connections: setup.max_connections,
     });
@@ -135,6 +138,16 @@ async fn follow(
     }
 }
 
+/// The largest table for the fields of a connection's requests: each client may fill one.
+const TABLE_LIMIT: u32 = 64 * 1024;
+
+fn observed(settings: &settings::EntryPoint) -> Observed {
+    let said = settings.observability.clone().unwrap_or_default();
+    // There is nothing inside to tell of, so that there are no details.
+    let tracing = if said.tracing { Verbosity::Minimal } else { Verbosity::Off };
+    Observed { counted: said.metrics, access_log: said.access_logs, tracing }
+}
+
 fn entry(worker: &Rc<Worker>, shared: &Shared, total: &Arc<AtomicUsize>) -> Entry {
     let settings = &shared.settings;
     let head_limit = usize::try_from(settings.http.max_header_bytes)
@@ -153,6 +166,7 @@ fn entry(worker: &Rc<Worker>, shared: &Shared, total: &Arc<AtomicUsize>) -> Entr
     let mut http2 = http2::Builder::new(Executor);
     http2
         .max_concurrent_streams(settings.http2.max_concurrent_streams)
+        .header_table_size(settings.http2.max_decoder_header_table_size.min(TABLE_LIMIT))
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
         .max_send_buf_size(SEND_BUFFER)
@@ -162,6 +176,7 @@ fn entry(worker: &Rc<Worker>, shared: &Shared, total: &Arc<AtomicUsize>) -> Entr
         worker: Rc::clone(worker),
         point: Arc::clone(&shared.entry_point),
         requests: worker.metrics.entry_point(&shared.entry_point.name),
+        observed: observed(settings),
         counts: Rc::new(Counts {
             total: Arc::clone(total),
             entry_point: Arc::clone(&shared.open),

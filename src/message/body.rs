@@ -77,6 +77,21 @@ impl Body {
         self
     }
 
+    /// The same body with these bytes in front of it.
+    #[must_use]
+    pub fn after(self, read: Bytes) -> Self {
+        if read.is_empty() { self } else { Self::boxed(After { read: Some(read), rest: self }) }
+    }
+
+    /// The same body; `edit` sees its trailers before anyone else does.
+    #[must_use]
+    pub fn with_trailers(self, edit: impl Fn(&mut http::HeaderMap) + Unpin + 'static) -> Self {
+        match self.kind {
+            Kind::Empty | Kind::Full(_) => self,
+            Kind::Incoming(_) | Kind::Boxed(_) => Self::boxed(Edited { body: self, edit }),
+        }
+    }
+
     fn tell(&mut self, frame: Option<&Result<Frame<Bytes>, BodyError>>) {
         for guard in &mut self.guards {
             let Some(watch) = guard else { continue };
@@ -97,6 +112,74 @@ impl Body {
             }
             *guard = None;
         }
+    }
+}
+
+/// What was read of a body, in front of what was not.
+struct After {
+    read: Option<Bytes>,
+    rest: Body,
+}
+
+impl http_body::Body for After {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(read) = self.read.take() {
+            return Poll::Ready(Some(Ok(Frame::data(read))));
+        }
+        Pin::new(&mut self.rest).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read = self.read.as_ref().map_or(0, |read| read.len() as u64);
+        let rest = self.rest.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(read));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(read)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}
+
+/// A body whose trailers are edited.
+struct Edited<F> {
+    body: Body,
+    edit: F,
+}
+
+impl<F: Fn(&mut http::HeaderMap) + Unpin> http_body::Body for Edited<F> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            (self.edit)(trailers);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

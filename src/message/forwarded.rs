@@ -89,11 +89,7 @@ pub fn arrive(connection: &Connection, headers: &mut HeaderMap) -> bool {
     };
     let authority = headers.get(HOST).cloned();
     if !headers.contains_key(X_FORWARDED_PORT) {
-        let port = authority
-            .as_ref()
-            .and_then(|value| host::port(value.to_str().ok()?))
-            .and_then(|port| HeaderValue::from_str(port).ok())
-            .unwrap_or(HeaderValue::from_static(if secure || tls { "443" } else { "80" }));
+        let port = port(secure || tls, headers);
         headers.insert(X_FORWARDED_PORT, port);
     }
     if let Some(authority) = authority.filter(|value| !value.is_empty())
@@ -107,10 +103,24 @@ pub fn arrive(connection: &Connection, headers: &mut HeaderMap) -> bool {
     secure
 }
 
+/// The port that a client asked: the one in Host, else that of the scheme.
+pub fn port(secure: bool, headers: &HeaderMap) -> HeaderValue {
+    let authority = headers.get(HOST).and_then(|value| value.to_str().ok());
+    authority
+        .and_then(host::port)
+        .and_then(|port| HeaderValue::from_str(port).ok())
+        .unwrap_or(HeaderValue::from_static(if secure { "443" } else { "80" }))
+}
+
 /// Before a request goes to a server: the peer at the end of `X-Forwarded-For`.
 pub fn before_send(exchange: &Exchange, headers: &mut HeaderMap) {
     let connection = &exchange.connection;
-    if exchange.suppress_forwarded_for || connection.entry_point.keep_forwarded_for {
+    if exchange.suppress_forwarded_for {
+        return;
+    }
+    let appends = !connection.entry_point.keep_forwarded_for;
+    // As Traefik: several lines become one either way.
+    if !appends && headers.get_all(X_FORWARDED_FOR).iter().nth(1).is_none() {
         return;
     }
     if !headers.contains_key(X_FORWARDED_FOR) {
@@ -122,7 +132,11 @@ pub fn before_send(exchange: &Exchange, headers: &mut HeaderMap) {
         joined.extend_from_slice(line.as_bytes());
         joined.extend_from_slice(b", ");
     }
-    joined.extend_from_slice(connection.peer_value.as_bytes());
+    if appends {
+        joined.extend_from_slice(connection.peer_value.as_bytes());
+    } else {
+        joined.truncate(joined.len().saturating_sub(2));
+    }
     if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
         headers.insert(X_FORWARDED_FOR, value);
     }

@@ -20,10 +20,9 @@ pub fn arrive(entry_point: &EntryPoint, headers: &mut HeaderMap) {
     if !headers.contains_key(CONNECTION) {
         return;
     }
-    for name in named(headers) {
-        if !is_kept(&name) && !entry_point.connection_fields.contains(&name) {
-            headers.remove(name);
-        }
+    let names = named(headers);
+    if !names.is_empty() {
+        forget(&names, &entry_point.connection_fields, headers);
     }
     headers.remove(HTTP2_SETTINGS);
     let is_h2c = |token: &[u8]| {
@@ -33,6 +32,26 @@ pub fn arrive(entry_point: &EntryPoint, headers: &mut HeaderMap) {
     if headers.get_all(UPGRADE).iter().flat_map(tokens).any(is_h2c) {
         headers.remove(UPGRADE);
     }
+}
+
+/// Removes these fields, and their names from `Connection`: before the request is sent they
+/// would else take what a middleware has set under the same name meanwhile (H18).
+fn forget(names: &[HeaderName], stay: &[HeaderName], headers: &mut HeaderMap) {
+    for name in names {
+        if !is_kept(name) && !stay.contains(name) {
+            headers.remove(name);
+        }
+    }
+    let is_left = |token: &&[u8]| {
+        HeaderName::from_bytes(token)
+            .is_ok_and(|name| !names.contains(&name) || stay.contains(&name))
+    };
+    let said: Vec<_> =
+        headers.get_all(CONNECTION).iter().flat_map(tokens).filter(is_left).collect();
+    match HeaderValue::from_bytes(&said.join(&b", "[..])) {
+        Ok(left) if !left.is_empty() => headers.insert(CONNECTION, left),
+        Ok(_) | Err(_) => headers.remove(CONNECTION),
+    };
 }
 
 /// Whether a request or a response 101 asks to change the protocol: `Upgrade` with a
@@ -184,6 +203,25 @@ mod tests {
         assert_eq!(names(&headers), left);
         strip_request(&mut headers);
         assert_eq!(names(&headers), ["content-length", "host", "x-forwarded-for"]);
+    }
+
+    #[test]
+    fn sec_h18_connection_takes_nothing_that_a_middleware_sets() {
+        for said in ["X-User", "close, X-User, X-K", "x-user, Upgrade"] {
+            let mut headers = map(&[("connection", said), ("upgrade", "chat"), ("x-user", "evil")]);
+
+            arrive(&EntryPoint::for_tests(), &mut headers);
+
+            assert!(!headers.contains_key("x-user"), "{said}");
+            headers.insert("x-user", HeaderValue::from_static("joe"));
+            assert_eq!(is_upgrade(&headers), said.contains("Upgrade"));
+            strip_request(&mut headers);
+            assert_eq!(
+                headers.get("x-user").map(HeaderValue::as_bytes),
+                Some(&b"joe"[..]),
+                "{said}"
+            );
+        }
     }
 
     #[test]

@@ -2,12 +2,18 @@
 //! Must never know routes or services.
 
 mod body;
+mod collect;
 pub mod forwarded;
+mod held;
 pub mod hop;
 pub mod host;
+mod kept;
+mod lent;
 pub mod path;
+mod status;
 #[cfg(test)]
 mod testing;
+pub mod trace;
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +25,11 @@ use http::{HeaderValue, Request, Response};
 use ipnet::IpNet;
 
 pub use body::{Body, BodyError, Watch};
+pub use collect::{Collected, Collecting, discard};
+pub use held::Share;
+pub use kept::Kept;
+pub use lent::Lender;
+pub use status::{StatusRanges, error_text, status_text, worded};
 
 /// An entry point as connections see it; made once at start.
 #[derive(Debug)]
@@ -41,8 +52,59 @@ pub struct EntryPoint {
     pub encode_query_semicolons: bool,
     /// Encoded characters that are refused with 400: `%2F` and so on, upper case.
     pub refused_escapes: Box<[&'static str]>,
+    /// What becomes of fields whose names alias others.
+    pub aliases: Aliases,
     /// The one called `traefik`: it still accepts when the limit on connections is reached.
     pub is_admin: bool,
+}
+
+/// What becomes of fields whose names many servers read as those of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Aliases {
+    /// They go on.
+    #[default]
+    Keep,
+    /// They are taken out.
+    Delete(AliasNames),
+    /// A request with one is refused.
+    Reject(AliasNames),
+}
+
+/// Which names count as aliases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AliasNames {
+    /// All with something else than letters, digits and `-`.
+    All,
+    /// Those with an underscore.
+    Underscore,
+}
+
+impl AliasNames {
+    fn has(self, name: &http::HeaderName) -> bool {
+        let odd = |byte: u8| match self {
+            Self::All => byte != b'-' && !byte.is_ascii_alphanumeric(),
+            Self::Underscore => byte == b'_',
+        };
+        name.as_str().bytes().any(odd)
+    }
+}
+
+impl Aliases {
+    /// Takes out what is to go. Whether the request may go on.
+    pub fn settle(self, headers: &mut http::HeaderMap) -> bool {
+        match self {
+            Self::Keep => true,
+            Self::Reject(names) => !headers.keys().any(|name| names.has(name)),
+            Self::Delete(names) => {
+                let found = headers.keys().filter(|name| names.has(name));
+                let found: smallvec::SmallVec<[http::HeaderName; 4]> = found.cloned().collect();
+                for name in found {
+                    headers.remove(name);
+                }
+                true
+            }
+        }
+    }
 }
 
 impl EntryPoint {
@@ -147,12 +209,42 @@ pub struct Exchange {
     pub suppress_forwarded_for: bool,
     /// The upgrade of the client's connection, taken before the request is passed on.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// What must last as long as the tunnel, if there is to be one. What is gone when the
+    /// server agrees was not waiting for it.
+    pub until_tunnel_ends: Vec<std::rc::Weak<dyn std::any::Any>>,
     /// Told of 1xx answers before the final one; `None`: the client is not told.
     pub informational: Option<Informational>,
     /// User named by an authentication middleware.
     pub user: Option<Box<str>>,
+    /// Its spans; `None`: it is not traced.
+    pub trace: Option<Box<trace::Trace>>,
+    /// Its router's metrics are on, so that services count it.
+    pub counted: bool,
     /// What `balance` did with it.
     pub served: Served,
+}
+
+impl Exchange {
+    /// Another exchange for a copy of the same request, which the client is not told of.
+    #[must_use]
+    pub fn of_copy(&self) -> Self {
+        Self {
+            connection: Rc::clone(&self.connection),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            protocol: self.protocol,
+            secure: self.secure,
+            host: self.host.clone(),
+            suppress_forwarded_for: self.suppress_forwarded_for,
+            upgrade: None,
+            until_tunnel_ends: Vec::new(),
+            informational: None,
+            user: None,
+            trace: None,
+            counted: self.counted,
+            served: Served::default(),
+        }
+    }
 }
 
 /// What became of a request at a service.
@@ -164,8 +256,16 @@ pub struct Served {
     pub server_address: Option<Arc<str>>,
     /// Tries beyond the first.
     pub retries: u32,
+    /// Those of them that a service made by itself; they are bounded over all of a request's
+    /// way, however often a middleware sends it again.
+    pub repeats: u32,
     /// When the first byte of the answer came, since `Exchange::started`.
     pub first_byte: Option<std::time::Duration>,
+    /// No server answered: refused, cut or timed out, as far as it was tried last. The 502
+    /// or 504 is the proxy's own then, and not one that a server sent.
+    pub network_error: bool,
+    /// And no byte of the request reached any server.
+    pub unsent: bool,
     /// The server's status; `None` when it did not answer.
     pub origin_status: Option<u16>,
     /// The server's Content-Length or the bytes seen.
@@ -174,6 +274,18 @@ pub struct Served {
     pub keeps_origin_headers: bool,
     /// Those fields as they came, if they are wanted.
     pub origin_headers: Option<http::HeaderMap>,
+}
+
+impl Served {
+    /// Forgets the last try before another, but for what is counted over all of them.
+    pub fn try_again(&mut self) {
+        *self = Self {
+            retries: self.retries,
+            repeats: self.repeats,
+            keeps_origin_headers: self.keeps_origin_headers,
+            ..Self::default()
+        };
+    }
 }
 
 /// Passes an interim answer (1xx) on to the client. hyper calls it from the server's

@@ -22,6 +22,7 @@ impl EntryPoint {
             sanitize_path: true,
             encode_query_semicolons: false,
             refused_escapes: Box::new([]),
+            aliases: super::Aliases::Keep,
             is_admin: false,
         }
     }
@@ -55,8 +56,11 @@ impl Exchange {
             host: "example.com".into(),
             suppress_forwarded_for: false,
             upgrade: None,
+            until_tunnel_ends: Vec::new(),
             informational: None,
             user: None,
+            trace: None,
+            counted: true,
             served: Served::default(),
         }
     }

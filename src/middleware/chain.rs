@@ -1,25 +1,45 @@
 //! A router's middlewares in order, and how a request goes through them and back.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::sync::Arc;
 
+use futures_util::future::LocalBoxFuture;
 use http::{Request, Response, StatusCode};
 use smallvec::SmallVec;
 
 use super::{Flow, Memo, Step};
-use crate::balance::Service;
+use crate::balance::{Front, Service};
 use crate::message::{Body, Exchange};
+
+/// Most middlewares of one router, `chain`s unfolded. Steps around what follows poll each
+/// other on the stack of one thread, and labels say how many there are.
+pub const LONGEST: usize = 64;
+
+/// One middleware of a chain.
+#[derive(Clone)]
+pub struct Link {
+    /// Its qualified name: `auth@docker`.
+    pub name: Arc<str>,
+    /// What it does.
+    pub step: Arc<Step>,
+    /// The service that its settings name.
+    pub service: Option<Arc<Service>>,
+}
 
 /// A router's middlewares, ready to run.
 #[derive(Default)]
 pub struct Chain {
-    steps: Box<[Step]>,
+    links: Box<[Link]>,
 }
 
 impl Chain {
-    /// The steps in order.
-    pub fn new(steps: Vec<Step>) -> Self {
-        Self { steps: steps.into_boxed_slice() }
+    /// The middlewares in order.
+    pub fn new(links: Vec<Link>) -> Self {
+        Self { links: links.into_boxed_slice() }
+    }
+
+    /// The middlewares in order.
+    pub fn links(&self) -> &[Link] {
+        &self.links
     }
 
     /// Takes a request through the steps, to the service, and its answer back.
@@ -29,23 +49,52 @@ impl Chain {
         request: Request<Body>,
         end: &Service,
     ) -> Response<Body> {
-        if self.steps.is_empty() {
+        if self.links.is_empty() {
             return end.call(exchange, request).await;
         }
-        Rest { steps: &self.steps, end }.run(exchange, request).await
+        let depth = depth(exchange);
+        Rest { name: "", links: &self.links, end, depth }.run(exchange, request).await
+    }
+}
+
+/// The middlewares of a service of its own.
+impl Front for Chain {
+    fn call<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        request: Request<Body>,
+        service: &'a Service,
+    ) -> LocalBoxFuture<'a, Response<Body>> {
+        Box::pin(self.run(exchange, request, service))
     }
 }
 
 /// What is left of the way: the steps after one, and the service.
 #[derive(Clone, Copy)]
 pub struct Rest<'a> {
-    steps: &'a [Step],
+    name: &'a str,
+    links: &'a [Link],
     end: &'a Service,
+    /// Spans that are open around it; those of an earlier run inside are over.
+    depth: usize,
 }
 
 impl Rest<'_> {
+    /// The qualified name of the middleware that has it: `breaker@docker`.
+    pub fn name(&self) -> &str {
+        self.name
+    }
+
+    /// The qualified name of the service that requests are on their way to.
+    pub fn service(&self) -> &str {
+        &self.end.name
+    }
+
     /// Goes the rest of the way. An around step may do so more than once.
     pub async fn run(self, exchange: &mut Exchange, request: Request<Body>) -> Response<Body> {
+        if let Some(trace) = &mut exchange.trace {
+            trace.leave(self.depth);
+        }
         let mut passed: SmallVec<[(&Step, Memo); 2]> = SmallVec::new();
         let mut response = self.forward(exchange, request, &mut passed).await;
         // After a 101 the connection is no longer HTTP; its head goes as the server wrote it.
@@ -57,14 +106,27 @@ impl Rest<'_> {
         response
     }
 
+    /// Counts a try beyond the first, in the access log and on the router's service.
+    pub fn count_retry(&self, exchange: &mut Exchange) {
+        exchange.served.retries += 1;
+        self.end.metrics.retried();
+    }
+
     async fn forward<'s>(
         &'s self,
         exchange: &mut Exchange,
         mut request: Request<Body>,
         passed: &mut SmallVec<[(&'s Step, Memo); 2]>,
     ) -> Response<Body> {
-        let mut steps = self.steps;
-        while let Some((step, after)) = steps.split_first() {
+        let mut links = self.links;
+        while let Some((Link { step, name, .. }, after)) = links.split_first() {
+            if let Some(trace) = &mut exchange.trace
+                && trace.is_detailed()
+                && let Some(kind) = span_name(step.kind())
+                && let Some(attributes) = trace.enter(kind)
+            {
+                attributes.text("traefik.middleware.name", name);
+            }
             match step.request(exchange, &mut request) {
                 Flow::Next => {}
                 Flow::After(memo) => passed.push((step, memo)),
@@ -75,35 +137,59 @@ impl Rest<'_> {
                     }
                 }
                 Flow::Around => {
-                    let rest = Rest { steps: after, end: self.end };
-                    return boxed(step.around(exchange, request, rest)).await;
+                    let depth = depth(exchange);
+                    let rest = Rest { name, links: after, end: self.end, depth };
+                    return step.around(exchange, request, rest).await;
                 }
             }
-            steps = after;
+            links = after;
         }
         self.end.call(exchange, request).await
     }
 }
 
-/// The way inside an around step holds itself; the box ends that, and only routes with
-/// such a step pay for it.
-fn boxed<'a>(
-    future: impl Future<Output = Response<Body>> + 'a,
-) -> Pin<Box<dyn Future<Output = Response<Body>> + 'a>> {
-    Box::pin(future)
+fn depth(exchange: &Exchange) -> usize {
+    exchange.trace.as_ref().map_or(0, |trace| trace.depth())
+}
+
+/// What Traefik calls the span of a middleware of this kind; `None`: it has none.
+fn span_name(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "addPrefix" => "AddPrefix",
+        "basicAuth" => "BasicAuth",
+        "buffering" => "Buffer",
+        "circuitBreaker" => "CircuitBreaker",
+        "compress" => "Compress",
+        "digestAuth" => "DigestAuth",
+        "encodedCharacters" => "EncodedCharacters",
+        "errors" => "CustomError",
+        "forwardAuth" => "ForwardAuth",
+        "headers" => "Headers",
+        "inFlightReq" => "InFlightReq",
+        "ipAllowList" => "IPAllowLister",
+        "ipWhiteList" => "IPWhiteLister",
+        "passTLSClientCert" => "PassClientTLSCert",
+        "rateLimit" => "RateLimiter",
+        "redirectRegex" => "Redirect",
+        "replacePath" => "ReplacePath",
+        "replacePathRegex" => "ReplacePathRegex",
+        "retry" => "Retry",
+        "stripPrefix" => "StripPrefix",
+        "stripPrefixRegex" => "StripPrefixRegex",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
 
     use http::HeaderMap;
 
     use super::*;
     use crate::message::{Handler, plain};
     use crate::middleware::probe::{Settings as Probe, What};
-    use crate::middleware::{Spec, headers};
+    use crate::middleware::{Spec, content_type, headers};
     use crate::observe::Requests;
 
     /// Answers with this status; says in `seen` what reached it.
@@ -124,10 +210,15 @@ mod tests {
     }
 
     async fn run(specs: &[Spec], status: StatusCode) -> (StatusCode, HeaderMap) {
-        let steps = specs.iter().map(|spec| Step::build(spec).unwrap()).collect();
+        let links = specs.iter().map(|spec| Link {
+            name: spec.kind().into(),
+            step: Arc::new(Step::build(spec, None).unwrap()),
+            service: None,
+        });
+        let links = links.collect();
         let end = Service::internal("s".into(), Arc::new(Server(status)), Requests::off());
         let request = Request::new(Body::empty());
-        let response = Chain::new(steps).run(&mut Exchange::for_tests(), request, &end).await;
+        let response = Chain::new(links).run(&mut Exchange::for_tests(), request, &end).await;
         let (parts, _) = response.into_parts();
         (parts.status, parts.headers)
     }
@@ -180,6 +271,20 @@ mod tests {
         let (_, headers) = run(&specs, StatusCode::OK).await;
 
         assert_eq!(text(&headers, "x-way"), ["c", "again", "a"]);
+    }
+
+    #[test]
+    fn sec_as_many_steps_around_each_other_as_there_may_be_fit_on_half_a_workers_stack() {
+        let kind = content_type::Settings::default();
+        let specs = vec![Spec::ContentType(Box::new(kind)); LONGEST];
+        let run_all = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(run(&specs, StatusCode::OK)).0
+        };
+
+        let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(run_all).unwrap();
+
+        assert_eq!(thread.join().unwrap(), StatusCode::OK);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderName, Request};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use crate::message::{Body, Exchange};
@@ -127,9 +127,10 @@ pub(super) struct Ranges(Box<[IpNet]>);
 impl Ranges {
     /// Reads addresses and CIDR ranges. The error is in Traefik's words.
     pub(super) fn parse(items: &[String]) -> Result<Self, String> {
-        let ranges = items.iter().map(|item| {
+        // As Traefik: blanks around an item of a file do not count either.
+        let ranges = items.iter().map(|item| item.trim()).map(|item| {
             let address = item.parse::<IpAddr>().map(|address| address.to_canonical().into());
-            address.or_else(|_| item.parse::<IpNet>()).map_err(|_| {
+            address.or_else(|_| item.parse::<IpNet>().map(canonical)).map_err(|_| {
                 format!("parsing CIDR trusted IPs <nil>: invalid CIDR address: {item}")
             })
         });
@@ -139,4 +140,12 @@ impl Ranges {
     pub(super) fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|range| range.contains(&address))
     }
+}
+
+/// A range of IPv4 written as one of IPv6 holds the same addresses, which are compared as
+/// IPv4 (F2).
+fn canonical(range: IpNet) -> IpNet {
+    let IpNet::V6(written) = range else { return range };
+    let mapped = written.addr().to_ipv4_mapped().zip(written.prefix_len().checked_sub(96));
+    mapped.and_then(|(address, length)| Ipv4Net::new(address, length).ok()).map_or(range, IpNet::V4)
 }

@@ -3,34 +3,56 @@
 
 mod add_prefix;
 mod basic_auth;
+mod buffering;
 mod chain;
 mod chain_list;
+mod circuit_breaker;
 mod client;
 mod compress;
+mod content_type;
+mod digest_auth;
+mod disk;
 mod encoded_characters;
+mod errors;
+mod forward_auth;
+mod grpc_web;
 mod headers;
+mod identity;
+mod in_flight_req;
 mod ip_allow_list;
+mod ip_white_list;
+mod login;
+mod pass_tls_client_cert;
+pub mod predicate;
 #[cfg(test)]
 mod probe;
+mod rate_limit;
 mod redirect;
 mod redirect_regex;
 mod redirect_scheme;
 mod replace_path;
 mod replace_path_regex;
+mod retry;
+mod source;
 mod spec;
 mod strip_prefix;
 mod strip_prefix_regex;
 mod target;
 #[cfg(test)]
 mod testing;
+mod users;
 
+use std::sync::Arc;
+
+use futures_util::future::LocalBoxFuture;
 use http::{Request, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::message::{Body, Exchange, plain};
+use crate::balance::Service;
+use crate::message::{Body, Exchange, plain, status_text};
 
-pub use chain::{Chain, Rest};
-pub use spec::NOT_BUILT;
+pub use chain::{Chain, LONGEST, Link, Rest};
+pub use spec::options;
 
 /// What a request step wants done next.
 pub enum Flow<M> {
@@ -65,7 +87,18 @@ pub trait Middleware: Sized {
     }
 
     /// Prepares the step. The error is in Traefik's words.
+    ///
+    /// A step lives as long as its router names the middleware and its settings stay the
+    /// same: what it counts outlives other changes. Each router has a step of its own.
     fn build(settings: &Self::Settings) -> Result<Self, String>;
+
+    /// The service that the settings name, as written; it is handed to [`Middleware::link`].
+    fn service(_settings: &Self::Settings) -> Option<&str> {
+        None
+    }
+
+    /// Takes the service that [`Middleware::service`] named; called once, before any request.
+    fn link(&mut self, _service: Arc<Service>) {}
 
     /// Sees the request, in order.
     fn request(&self, exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo>;
@@ -132,6 +165,16 @@ macro_rules! middlewares {
                 match self { $( $(#[$meta])* Self::$kind(_) => $about, )* }
             }
 
+            /// The service that it names, as written.
+            pub fn service(&self) -> Option<&str> {
+                match self {
+                    $(
+                        $(#[$meta])*
+                        Self::$kind(settings) => <$module::Step as Middleware>::service(settings),
+                    )*
+                }
+            }
+
             /// Decodes the section of the kind `key`; `None` when there is no such kind.
             fn section(
                 key: &str,
@@ -150,13 +193,23 @@ macro_rules! middlewares {
         }
 
         impl Step {
-            /// Prepares a middleware. The error is in Traefik's words.
-            pub fn build(spec: &Spec) -> Result<Self, String> {
+            /// The key in labels and files.
+            fn kind(&self) -> &'static str {
+                match self { $( $(#[$meta])* Self::$kind(_) => $key, )* }
+            }
+
+            /// Prepares a middleware. The error is in Traefik's words. `service` is the one
+            /// that [`Spec::service`] names.
+            pub fn build(spec: &Spec, service: Option<Arc<Service>>) -> Result<Self, String> {
                 match spec {
                     $(
                         $(#[$meta])*
                         Spec::$kind(settings) => {
-                            <$module::Step as Middleware>::build(settings).map(Self::$kind)
+                            let mut step = <$module::Step as Middleware>::build(settings)?;
+                            if let Some(service) = service {
+                                step.link(service);
+                            }
+                            Ok(Self::$kind(step))
                         }
                     )*
                 }
@@ -201,14 +254,20 @@ macro_rules! middlewares {
                 }
             }
 
-            async fn around(
-                &self,
-                exchange: &mut Exchange,
+            /// Not async itself: the box is made here, and this frame is gone before it is
+            /// polled. Steps around steps poll each other on one stack, so each level must
+            /// take little of it.
+            fn around<'a>(
+                &'a self,
+                exchange: &'a mut Exchange,
                 request: Request<Body>,
-                rest: Rest<'_>,
-            ) -> Response<Body> {
+                rest: Rest<'a>,
+            ) -> LocalBoxFuture<'a, Response<Body>> {
                 match self {
-                    $( $(#[$meta])* Self::$kind(step) => step.around(exchange, request, rest).await, )*
+                    $(
+                        $(#[$meta])*
+                        Self::$kind(step) => Box::pin(step.around(exchange, request, rest)),
+                    )*
                 }
             }
         }
@@ -218,17 +277,29 @@ macro_rules! middlewares {
 middlewares! {
     AddPrefix = "addPrefix", add_prefix, "puts text in front of the path";
     BasicAuth = "basicAuth", basic_auth, "asks for a name and password";
+    Buffering = "buffering", buffering, "reads requests and answers whole";
     Chain = "chain", chain_list, "runs other middlewares in order";
+    CircuitBreaker = "circuitBreaker", circuit_breaker, "answers in place of a service that fails";
     Compress = "compress", compress, "compresses answers";
+    ContentType = "contentType", content_type, "says what an answer is that does not say so";
+    DigestAuth = "digestAuth", digest_auth, "asks for a name and password, sent as a digest";
     EncodedCharacters = "encodedCharacters", encoded_characters, "refuses paths with these characters encoded";
+    Errors = "errors", errors, "answers errors with pages of a service";
+    ForwardAuth = "forwardAuth", forward_auth, "asks another server whether a request may pass";
+    GrpcWeb = "grpcWeb", grpc_web, "lets browsers speak to gRPC servers";
     Headers = "headers", headers, "sets headers, CORS and security headers";
+    InFlightReq = "inFlightReq", in_flight_req, "limits the requests at once";
     IpAllowList = "ipAllowList", ip_allow_list, "lets only these addresses pass";
+    IpWhiteList = "ipWhiteList", ip_white_list, "lets only these addresses pass; deprecated";
+    PassTlsClientCert = "passTLSClientCert", pass_tls_client_cert, "tells servers of the client's certificate";
     #[cfg(test)]
     Probe = "probe", probe, "does what a test says";
+    RateLimit = "rateLimit", rate_limit, "limits the requests of a source in a time";
     RedirectRegex = "redirectRegex", redirect_regex, "redirects by a pattern over the URL";
     RedirectScheme = "redirectScheme", redirect_scheme, "redirects to another scheme or port";
     ReplacePath = "replacePath", replace_path, "replaces the path";
     ReplacePathRegex = "replacePathRegex", replace_path_regex, "rewrites the path by a pattern";
+    Retry = "retry", retry, "sends again what met no server or a status";
     StripPrefix = "stripPrefix", strip_prefix, "cuts the first prefix that matches";
     StripPrefixRegex = "stripPrefixRegex", strip_prefix_regex, "cuts what a pattern matches at the start of the path";
 }
@@ -239,17 +310,13 @@ impl Spec {
         if let Self::Chain(settings) = self { Some(&settings.middlewares) } else { None }
     }
 
-    /// The same, to qualify them.
+    /// The address that every request is told to.
+    pub fn address(&self) -> Option<&str> {
+        if let Self::ForwardAuth(settings) = self { Some(&settings.address) } else { None }
+    }
+
+    /// The names in a `chain`, to qualify them.
     pub fn chain_mut(&mut self) -> Option<&mut Vec<String>> {
         if let Self::Chain(settings) = self { Some(&mut settings.middlewares) } else { None }
-    }
-}
-
-/// The text of a status as Go has it; `None` when it has none.
-fn status_text(status: StatusCode) -> Option<&'static str> {
-    match status {
-        StatusCode::PAYLOAD_TOO_LARGE => Some("Request Entity Too Large"),
-        StatusCode::RANGE_NOT_SATISFIABLE => Some("Requested Range Not Satisfiable"),
-        status => status.canonical_reason(),
     }
 }

@@ -1,26 +1,25 @@
 //! Reading a declared middleware: which kind it is, and its settings.
 
+use std::sync::LazyLock;
+
 use super::{KINDS, Middleware, Spec};
 use crate::problem::{Code, Problem};
+use crate::tree::known::{KnownOption, Schema, State, rows};
 use crate::tree::suggest::nearest;
 use crate::tree::{self, Node};
 
-/// Kinds that Traefik knows and Wharf has not built.
-pub const NOT_BUILT: &[&str] = &[
-    "buffering",
-    "circuitBreaker",
-    "contentType",
-    "digestAuth",
-    "errors",
-    "forwardAuth",
-    "grpcWeb",
-    "inFlightReq",
-    "ipWhiteList",
-    "passTLSClientCert",
-    "plugin",
-    "rateLimit",
-    "retry",
-];
+/// Every option of every kind that Traefik knows. Those of a kind without a row in the
+/// `middlewares!` table are not built, whatever else is said of them.
+pub fn options() -> impl Iterator<Item = KnownOption> {
+    rows(include_str!("known.tsv")).map(|option| {
+        let kind = option.path.split('.').next().unwrap_or_default();
+        let is_built = KINDS.iter().any(|(known, _)| *known == kind);
+        let state = if is_built { option.state } else { State::Later };
+        KnownOption { state, ..option }
+    })
+}
+
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::new(rows(include_str!("known.tsv"))));
 
 impl Spec {
     /// Reads `middlewares.<name>`: exactly one kind below it. `None` when anything in it
@@ -55,7 +54,7 @@ impl Spec {
 
 fn unknown(key: &str, section: &Node) -> Problem {
     let origin = section.origin.clone();
-    if let Some(known) = NOT_BUILT.iter().find(|known| known.eq_ignore_ascii_case(key)) {
+    if let Some(known) = SCHEMA.words().find(|known| known.eq_ignore_ascii_case(key)) {
         return Problem::error(
             Code::NotBuilt,
             origin,
@@ -63,12 +62,12 @@ fn unknown(key: &str, section: &Node) -> Problem {
         )
         .mend("take it off, and off the routers that use it");
     }
-    let known = KINDS.iter().map(|(key, _)| *key);
     let problem = Problem::error(Code::UnknownKey, origin, format!("no middleware kind `{key}`"));
-    match nearest(key, known.clone().chain(NOT_BUILT.iter().copied())) {
-        Some(nearest) => problem.mend(format!("did you mean `{nearest}`?")),
-        None => problem.mend(format!("the kinds are `{}`", known.collect::<Vec<_>>().join("`, `"))),
+    if let Some(nearest) = nearest(key, SCHEMA.words()) {
+        return problem.mend(format!("did you mean `{nearest}`?"));
     }
+    let built: Vec<_> = KINDS.iter().map(|(key, _)| *key).collect();
+    problem.mend(format!("the kinds are `{}`", built.join("`, `")))
 }
 
 /// Decodes the section of one kind.
@@ -93,6 +92,16 @@ pub(super) fn settings<M: Middleware>(
             let text = format!("`{kind}.{key}` is deprecated and has no effect");
             problems.push(Problem::warning(Code::Notice, child.origin.clone(), text).mend(*mend));
         }
+    }
+    let known = SCHEMA.child(kind).map(|schema| schema.refused(node)).unwrap_or_default();
+    let refused = known.into_iter().map(|(path, node, _)| {
+        let text = format!("`{kind}.{path}` is an option of Traefik's and not built yet");
+        Problem::error(Code::NotBuilt, node.origin.clone(), text).mend("take it off")
+    });
+    let count = problems.len();
+    problems.extend(refused);
+    if problems.len() > count {
+        return None;
     }
     let section = Node { value: None, ..node.clone() };
     let settings: M::Settings = tree::decode(&section, problems)?;
@@ -182,6 +191,46 @@ mod tests {
     }
 
     #[test]
+    fn limits_and_certificates_decode_and_print_likewise() {
+        for (labels, json) in [
+            (
+                &[("circuitbreaker.expression", "NetworkErrorRatio() > 0.5")][..],
+                r#"{"circuitBreaker":{"expression":"NetworkErrorRatio() > 0.5","checkPeriod":"100ms","fallbackDuration":"10s","recoveryDuration":"10s","responseCode":503}}"#,
+            ),
+            (&[("contenttype", "true")], r#"{"contentType":{}}"#),
+            (
+                &[("grpcweb.alloworigins", "http://a, *")],
+                r#"{"grpcWeb":{"allowOrigins":["http://a","*"]}}"#,
+            ),
+            (
+                &[
+                    ("passtlsclientcert.pem", "true"),
+                    ("passtlsclientcert.info.notafter", "true"),
+                    ("passtlsclientcert.info.subject.commonname", "true"),
+                    ("passtlsclientcert.info.issuer.domaincomponent", "true"),
+                ],
+                r#"{"passTLSClientCert":{"pem":true,"info":{"notAfter":true,"subject":{"commonName":true},"issuer":{"domainComponent":true}}}}"#,
+            ),
+            (
+                &[("ratelimit.average", "100")],
+                r#"{"rateLimit":{"average":100,"period":"1s","burst":1}}"#,
+            ),
+            (
+                &[
+                    ("inflightreq.amount", "3"),
+                    ("inflightreq.sourcecriterion.ipstrategy.depth", "2"),
+                ],
+                r#"{"inFlightReq":{"amount":3,"sourceCriterion":{"ipStrategy":{"depth":2}}}}"#,
+            ),
+        ] {
+            let (spec, problems) = decode(labels);
+
+            assert_eq!(problems, [""; 0], "{json}");
+            assert_eq!(serde_json::to_string(&spec.unwrap()).unwrap(), json);
+        }
+    }
+
+    #[test]
     fn what_cannot_be_understood_is_told_by_name() {
         for (labels, problem) in [
             (
@@ -193,8 +242,13 @@ mod tests {
                 "error unknown-key: no middleware kind `stripprefixes`; did you mean `stripPrefix`?",
             ),
             (
-                &[("forwardauth.address", "http://a")],
-                "error not-built: the middleware kind `forwardAuth` is Traefik's and not built \
+                &[("ratelimit.average", "1"), ("ratelimit.redis.endpoints", "r:6379")],
+                "error not-built: `rateLimit.redis.endpoints` is an option of Traefik's and not \
+                 built yet; take it off",
+            ),
+            (
+                &[("plugin.a.b", "c")],
+                "error not-built: the middleware kind `plugin` is Traefik's and not built \
                  yet; take it off, and off the routers that use it",
             ),
             (
@@ -244,15 +298,17 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_that_traefik_has_is_built_or_named() {
-        let table = include_str!("../../tests/reference/labels.tsv");
-        let kinds = table.lines().filter_map(|line| {
-            let (_, rest) = line.split_once("traefik.http.middlewares.<middleware>.")?;
-            rest.split(['.', '\t']).next()
-        });
-        for kind in kinds {
-            let mut known = KINDS.iter().map(|(key, _)| *key).chain(NOT_BUILT.iter().copied());
-            assert!(known.any(|known| known.eq_ignore_ascii_case(kind)), "{kind}");
+    fn every_kind_of_the_table_has_its_options_described() {
+        for (kind, _) in KINDS.iter().filter(|(kind, _)| *kind != "probe") {
+            assert!(SCHEMA.words().any(|known| known == *kind), "{kind}");
+        }
+        for (path, state) in [
+            ("stripPrefix.prefixes", State::Built),
+            ("compress", State::Built),
+            ("plugin.<plugin>.*", State::Later),
+        ] {
+            let found = options().find(|option| option.path == path);
+            assert_eq!(found.map(|option| option.state), Some(state), "{path}");
         }
     }
 }

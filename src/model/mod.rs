@@ -2,6 +2,7 @@
 //! names, so that one set of structs decodes labels and files and prints the API.
 //! Must never hold `hyper` types, sockets or atomics.
 
+mod composite;
 mod router;
 mod service;
 mod tls;
@@ -16,11 +17,14 @@ use serde::{Serialize, Serializer};
 use crate::middleware;
 use crate::problem::{Origin, Problem};
 
+pub use composite::{
+    Failover, FailoverErrors, HealthOfChildren, HighestRandomWeight, Mirror, Mirroring, Weighted,
+    WeightedService,
+};
 pub use router::{Domain, Router, RouterObservability, RouterTls};
 pub use service::{
-    Cookie, Failover, HealthCheck, HighestRandomWeight, LoadBalancer, Mirror, Mirroring,
-    PassiveHealthCheck, ReplicaFacts, ReplicaState, ResponseForwarding, Server, Service, Sticky,
-    Weighted, WeightedService,
+    Cookie, HealthCheck, LoadBalancer, PassiveHealthCheck, ReplicaFacts, ReplicaState,
+    ResponseForwarding, Server, Service, ServiceKind, Sticky,
 };
 pub use tls::{CertificateFiles, ClientAuth, ClientAuthType, Store, Tls, TlsOptions};
 pub use transport::{ForwardingTimeouts, ServersTransport};

@@ -23,6 +23,9 @@ pub struct Router {
     /// `v3`, `v2`, `default` or empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub rule_syntax: String,
+    /// The rule is the provider's default one.
+    #[serde(skip)]
+    pub default_rule: bool,
     /// Higher is tried first; 0: the byte length of the rule.
     #[serde(skip_serializing_if = "is_zero")]
     pub priority: i64,

@@ -6,18 +6,36 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::composite::{Failover, HighestRandomWeight, Mirroring, Weighted};
 use crate::problem::ContainerRef;
 use crate::settings::GoDuration;
 use crate::tree;
 
-/// One service: exactly one of the kinds. Serializes as `{"loadBalancer": {...}}`.
+/// One service. Serializes as `{"loadBalancer": {...}}`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Service {
+    /// What its requests go through first, as written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub middlewares: Vec<String>,
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: ServiceKind,
+}
+
+impl From<ServiceKind> for Service {
+    fn from(kind: ServiceKind) -> Self {
+        Self { middlewares: Vec::new(), kind }
+    }
+}
+
+/// What a service is: exactly one of these.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly every service is of the largest kind, so a box would save nothing"
 )]
-pub enum Service {
+pub enum ServiceKind {
     /// Servers behind one name.
     LoadBalancer(LoadBalancer),
     /// A share of the requests to each of several services.
@@ -30,9 +48,9 @@ pub enum Service {
     HighestRandomWeight(HighestRandomWeight),
 }
 
-impl Service {
+impl ServiceKind {
     /// The kind as the API's `type`: `loadbalancer`.
-    pub fn kind(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::LoadBalancer(_) => "loadbalancer",
             Self::Weighted(_) => "weighted",
@@ -178,7 +196,7 @@ pub struct Cookie {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde's skip_serializing_if passes a reference"
 )]
-fn is_zero(value: &i64) -> bool {
+pub(super) fn is_zero(value: &i64) -> bool {
     *value == 0
 }
 
@@ -282,78 +300,4 @@ impl Default for ResponseForwarding {
     fn default() -> Self {
         Self { flush_interval: GoDuration::from_millis(100) }
     }
-}
-
-/// Weighted services (file provider).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Weighted {
-    /// The services and their shares.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub services: Vec<WeightedService>,
-    /// Stickiness over the services.
-    #[serde(deserialize_with = "tree::switch", skip_serializing_if = "Option::is_none")]
-    pub sticky: Option<Sticky>,
-}
-
-/// One service of a [`Weighted`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct WeightedService {
-    /// As written.
-    pub name: String,
-    /// `None`: 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight: Option<i64>,
-}
-
-/// Mirrored requests (file provider).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Mirroring {
-    /// Whose answer the client gets.
-    pub service: String,
-    /// Copy bodies too; default true.
-    pub mirror_body: bool,
-    /// Largest body copied; -1: no limit.
-    pub max_body_size: i64,
-    /// Who gets copies.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub mirrors: Vec<Mirror>,
-}
-
-impl Default for Mirroring {
-    fn default() -> Self {
-        Self { service: String::new(), mirror_body: true, max_body_size: -1, mirrors: Vec::new() }
-    }
-}
-
-/// One mirror.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Mirror {
-    /// The service, as written.
-    pub name: String,
-    /// 0 to 100.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub percent: i64,
-}
-
-/// A second service (file provider).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Failover {
-    /// First choice.
-    pub service: String,
-    /// Used while the first is down.
-    pub fallback: String,
-}
-
-/// Services by client address (file provider).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct HighestRandomWeight {
-    /// The services and their shares.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub services: Vec<WeightedService>,
 }

@@ -6,7 +6,7 @@ use super::CertificateFiles;
 use crate::settings::GoDuration;
 
 /// A named servers transport.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServersTransport {
     /// SNI and name to expect; empty: the host of the server URL.
@@ -21,31 +21,26 @@ pub struct ServersTransport {
     /// Client certificates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<CertificateFiles>,
-    /// Idle connections kept per server; 0: 2 (Go), negative: none.
+    /// Idle connections kept per server; 0: 2 (Go), negative: none. Only the default transport
+    /// has Traefik's 200; a named one that says nothing has Go's.
     pub max_idle_conns_per_host: i64,
     /// Time limits.
     pub forwarding_timeouts: ForwardingTimeouts,
     /// No HTTP/2.
     #[serde(rename = "disableHTTP2", skip_serializing_if = "std::ops::Not::not")]
     pub disable_http2: bool,
+    /// Cipher suites up to TLS 1.2, by Go's names; empty: all good ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cipher_suites: Vec<String>,
+    /// `VersionTLS12`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub min_version: String,
+    /// `VersionTLS13`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub max_version: String,
     /// URI that must be among the certificate's names.
     #[serde(rename = "peerCertURI", skip_serializing_if = "String::is_empty")]
     pub peer_cert_uri: String,
-}
-
-impl Default for ServersTransport {
-    fn default() -> Self {
-        Self {
-            server_name: String::new(),
-            insecure_skip_verify: false,
-            root_cas: Vec::new(),
-            certificates: Vec::new(),
-            max_idle_conns_per_host: 200,
-            forwarding_timeouts: ForwardingTimeouts::default(),
-            disable_http2: false,
-            peer_cert_uri: String::new(),
-        }
-    }
 }
 
 /// Time limits towards servers; 0 is no limit.
@@ -73,5 +68,15 @@ impl Default for ForwardingTimeouts {
             read_idle_timeout: GoDuration::from_secs(0),
             ping_timeout: GoDuration::from_secs(15),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_transport_keeps_as_few_idle_connections_as_in_traefik() {
+        assert_eq!(ServersTransport::default().max_idle_conns_per_host, 0);
     }
 }

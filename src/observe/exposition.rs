@@ -1,7 +1,7 @@
 //! `/metrics`: the text that scrapers read.
 
 use std::fmt;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 
 use prometheus_client::collector::Collector;
@@ -10,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::metrics::{Metrics, ScopeName, sweep};
+use super::metrics::{Kept, Metrics, ScopeName, all, sweep};
 use super::process::Process;
 use super::series::{Key, Scope};
 
@@ -64,6 +64,12 @@ fn classic(text: &str) -> String {
                 line.strip_prefix("# TYPE ").and_then(|l| l.strip_suffix(" counter"))
         {
             push(&mut out, &["# TYPE ", name, "_total counter"]);
+        } else if let Some((name, rest)) = line.split_once("_bucket{le=\"")
+            && let Some((bound, rest)) = rest.split_once(".0\"")
+            && !bound.contains('"')
+        {
+            // As Go prints them: queries name `le="5"`.
+            push(&mut out, &[name, "_bucket{le=\"", bound, "\"", rest]);
         } else {
             push(&mut out, &[line]);
         }
@@ -153,6 +159,19 @@ impl Everything {
             help,
             metrics.dropped_lines.load(Relaxed),
         )?;
+        let unsent = metrics.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        if !unsent.is_empty() {
+            let help = "Spans and records that did not reach their OpenTelemetry collector";
+            let name = "wharf_otlp_dropped";
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (signal, count) in &*unsent {
+                let (labels, count) = (vec![("signal", *signal)], count.load(Relaxed));
+                family
+                    .encode_family(&labels)?
+                    .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
+        }
+        drop(unsent);
         let connected = metrics.engine_connected.load(Relaxed);
         if connected >= 0 {
             gauge(encoder, "wharf_docker_connected", "1 while engine events come in", connected)?;
@@ -184,13 +203,25 @@ impl Everything {
             family.encode_family(&labels)?.encode_gauge(end)?;
         }
         drop(certificates);
+        let orders = metrics.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        if !orders.is_empty() {
+            let help = "Orders for certificates, by resolver and result";
+            let mut family =
+                encoder.encode_descriptor("wharf_acme_orders", help, None, MetricType::Counter)?;
+            for ((resolver, is_obtained), count) in &*orders {
+                let result = if *is_obtained { "obtained" } else { "failed" };
+                let labels = vec![("resolver", &**resolver), ("result", result)];
+                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+            }
+        }
+        drop(orders);
         if !metrics.shown.entry_points {
             return Ok(());
         }
         let help = "How many HTTP requests with TLS processed on an entrypoint, partitioned by TLS version and TLS cipher used";
         let name = "traefik_entrypoint_requests_tls";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for ((entry_point, version, cipher), count) in sweep(&metrics.tls_requests) {
+        for ((entry_point, version, cipher), count) in all(&metrics.tls_requests) {
             let labels = vec![
                 ("tls_version", version),
                 ("tls_cipher", cipher),
@@ -228,6 +259,8 @@ impl Everything {
             members,
         )?;
 
+        Self::over_tls(encoder, family, on, members)?;
+
         let name = format!("traefik_{family}_request_duration_seconds");
         let help = format!("How long it took to process the request {on}, {by}");
         let mut histogram = encoder.encode_descriptor(&name, &help, None, MetricType::Histogram)?;
@@ -251,6 +284,34 @@ impl Everything {
                     if which == "requests" { totals.request_bytes } else { totals.response_bytes };
                 let labels = key_labels(code, *key, &scope_labels(scope));
                 bytes.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `requests_tls_total`; those of entry points are counted by connection.
+    fn over_tls(
+        encoder: &mut DescriptorEncoder<'_>,
+        family: &str,
+        on: &str,
+        members: &[&(ScopeName, Arc<Scope>)],
+    ) -> fmt::Result {
+        if family == "entrypoint" {
+            return Ok(());
+        }
+        let name = format!("traefik_{family}_requests_tls");
+        let help = format!(
+            "How many HTTP requests with TLS are processed {on}, partitioned by TLS version and \
+             TLS cipher used"
+        );
+        let mut counter = encoder.encode_descriptor(&name, &help, None, MetricType::Counter)?;
+        for (scope_name, scope) in members {
+            for ((version, cipher), count) in scope.over_tls() {
+                let mut labels = vec![("tls_version", version), ("tls_cipher", cipher)];
+                labels.extend(scope_labels(scope_name));
+                counter
+                    .encode_family(&labels)?
+                    .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
         }
         Ok(())
@@ -294,21 +355,9 @@ impl Everything {
 
     fn services(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "How many request retries happened on a service";
-        let mut family = encoder.encode_descriptor(
-            "traefik_service_retries",
-            help,
-            None,
-            MetricType::Counter,
-        )?;
-        for (service, count) in sweep(&self.0.retries) {
-            let count = count.load(Relaxed);
-            if count > 0 {
-                let labels = vec![("service", &*service)];
-                family
-                    .encode_family(&labels)?
-                    .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
-            }
-        }
+        by_service(encoder, "traefik_service_retries", help, &self.0.retries)?;
+        let help = "How many copies for mirrors were not made, too many being on their way";
+        by_service(encoder, "wharf_mirror_copies_dropped", help, &self.0.dropped_copies)?;
         let help = "service server is up, described by gauge value of 0 or 1";
         let mut family = encoder.encode_descriptor(
             "traefik_service_server_up",
@@ -322,6 +371,24 @@ impl Everything {
         }
         Ok(())
     }
+}
+
+/// A counter of services; those that count nothing yet are left out.
+fn by_service(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    counts: &Kept<Arc<str>, AtomicU64>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (service, count) in sweep(counts) {
+        let count = count.load(Relaxed);
+        if count > 0 {
+            let labels = vec![("service", &*service)];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+    }
+    Ok(())
 }
 
 fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
@@ -384,6 +451,7 @@ mod tests {
             request_bytes: 3,
             response_bytes: 1000,
             headers: None,
+            tls: None,
         }
     }
 
@@ -403,6 +471,7 @@ mod tests {
             format!("traefik_service_requests_total{{{labels}}} 2"),
             "# TYPE traefik_service_request_duration_seconds histogram".to_owned(),
             format!("traefik_service_request_duration_seconds_bucket{{le=\"0.1\",{labels}}} 1"),
+            format!("traefik_service_request_duration_seconds_bucket{{le=\"5\",{labels}}} 2"),
             format!("traefik_service_request_duration_seconds_bucket{{le=\"+Inf\",{labels}}} 2"),
             format!("traefik_service_request_duration_seconds_count{{{labels}}} 2"),
             format!("traefik_service_responses_bytes_total{{{labels}}} 2000"),
@@ -410,6 +479,27 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
         assert!(!text.contains("# EOF"));
+    }
+
+    #[test]
+    fn requests_over_tls_stay_counted_when_no_connection_is_open() {
+        let metrics = metrics();
+        let tls = crate::message::TlsInfo {
+            version: "1.3",
+            cipher: "TLS_AES_128_GCM_SHA256",
+            server_name: None,
+            options: "default".into(),
+            client_subject: None,
+            client_certificates: Box::default(),
+        };
+        metrics.tls_requests("web", &tls).fetch_add(1, Relaxed);
+        let exposition = Exposition::new(metrics);
+
+        for scrape in 0..3 {
+            let (_, text) = exposition.render(None);
+
+            assert!(text.contains("traefik_entrypoint_requests_tls_total{"), "{scrape}: {text}");
+        }
     }
 
     #[test]

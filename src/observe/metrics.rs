@@ -27,6 +27,8 @@ pub struct Sample<'a> {
     pub response_bytes: u64,
     /// The request's headers, for `headerLabels`; `None` when none are configured.
     pub headers: Option<&'a http::HeaderMap>,
+    /// The TLS that it came over.
+    pub tls: Option<&'a TlsInfo>,
 }
 
 /// The five request series of one entry point, router or service. Cheap to clone.
@@ -76,6 +78,9 @@ impl Requests {
         };
         let bytes = (sample.request_bytes, sample.response_bytes);
         handle.scope.record(worker, key, sample.duration, bytes, values);
+        if let Some(tls) = sample.tls {
+            handle.scope.came_over(tls.version, tls.cipher);
+        }
     }
 }
 
@@ -122,6 +127,13 @@ pub(super) fn sweep<K: Ord + Clone, T>(map: &Kept<K, T>) -> Vec<(K, Arc<T>)> {
     map.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.value))).collect()
 }
 
+/// Everything there is. For what is counted by connections and belongs to an entry point: it
+/// stays when none is open.
+pub(super) fn all<K: Ord + Clone, T>(map: &Kept<K, T>) -> Vec<(K, Arc<T>)> {
+    let map = map.lock().unwrap_or_else(PoisonError::into_inner);
+    map.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.value))).collect()
+}
+
 /// A gauge that is set from anywhere.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<AtomicI64>);
@@ -155,13 +167,18 @@ pub struct Metrics {
     pub(super) scopes: Kept<ScopeName, Scope>,
     pub(super) server_up: Kept<(Arc<str>, Arc<str>), AtomicI64>,
     pub(super) retries: Kept<Arc<str>, AtomicU64>,
+    pub(super) dropped_copies: Kept<Arc<str>, AtomicU64>,
     pub(super) tls_requests: Kept<TlsName, AtomicU64>,
     pub(super) connections: Kept<(Arc<str>, &'static str), AtomicI64>,
     pub(super) certificates: Mutex<BTreeMap<Certificate, i64>>,
     pub(super) reloads: AtomicU64,
     pub(super) last_reload: AtomicI64,
     pub(super) panics: AtomicU64,
+    /// Orders for certificates by resolver, and whether they gave one.
+    pub(super) orders: Mutex<BTreeMap<(Arc<str>, bool), u64>>,
     pub(super) dropped_lines: AtomicU64,
+    /// Of what waits for collectors, by signal.
+    pub(super) unsent: Mutex<Vec<(&'static str, Arc<AtomicU64>)>>,
     pub(super) engine_connected: AtomicI64,
     pub(super) engine_calls: AtomicU64,
     pub(super) started: SystemTime,
@@ -215,13 +232,16 @@ impl Metrics {
             scopes: Kept::default(),
             server_up: Kept::default(),
             retries: Kept::default(),
+            dropped_copies: Kept::default(),
             tls_requests: Kept::default(),
             connections: Kept::default(),
             certificates: Mutex::default(),
             reloads: AtomicU64::new(0),
             last_reload: AtomicI64::new(0),
             panics: AtomicU64::new(0),
+            orders: Mutex::default(),
             dropped_lines: AtomicU64::new(0),
+            unsent: Mutex::default(),
             engine_connected: AtomicI64::new(-1),
             engine_calls: AtomicU64::new(0),
             started: SystemTime::now(),
@@ -279,6 +299,12 @@ impl Metrics {
         keep(&self.retries, service, || AtomicU64::new(0))
     }
 
+    /// Counts requests to a mirroring service that were not copied because too many copies
+    /// were on their way.
+    pub fn dropped_copies(&self, service: &str) -> Arc<AtomicU64> {
+        keep(&self.dropped_copies, &service.into(), || AtomicU64::new(0))
+    }
+
     /// The gauge `traefik_open_connections` of an entry point.
     pub fn open_connections(&self, entry_point: &str) -> Gauge {
         Gauge(keep(&self.connections, &(entry_point.into(), "TCP"), || AtomicI64::new(0)))
@@ -307,6 +333,12 @@ impl Metrics {
         self.last_reload.store(i64::try_from(now.as_secs()).unwrap_or(i64::MAX), Relaxed);
     }
 
+    /// Counts an order for a certificate.
+    pub fn acme(&self, resolver: &Arc<str>, is_obtained: bool) {
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        *orders.entry((Arc::clone(resolver), is_obtained)).or_default() += 1;
+    }
+
     /// Counts a panic that cost a connection.
     pub fn panicked(&self) {
         self.panics.fetch_add(1, Relaxed);
@@ -315,6 +347,12 @@ impl Metrics {
     /// Counts access log lines that were dropped because the writer is behind.
     pub fn dropped_lines(&self, lines: u64) {
         self.dropped_lines.store(lines, Relaxed);
+    }
+
+    /// Shows how much of a signal was dropped on its way to a collector.
+    pub fn show_unsent(&self, signal: &'static str, dropped: Arc<AtomicU64>) {
+        let mut unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        unsent.push((signal, dropped));
     }
 
     /// Says whether the engine's events come in, and how many calls it got so far.

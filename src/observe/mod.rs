@@ -10,8 +10,10 @@ mod metrics;
 mod process;
 mod rotate;
 mod series;
+mod traces;
 
 pub use access_log::{AccessLog, Captured, Line};
 pub use exposition::Exposition;
 pub use history::{History, Point, SPAN as HISTORY_SECONDS};
 pub use metrics::{Gauge, Metrics, Requests, Sample};
+pub use traces::{environment_problems, traces, traces_resource};

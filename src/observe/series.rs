@@ -12,6 +12,12 @@ use crate::message::Protocol;
 /// used; a scope rarely sees a dozen.
 const SLOTS: usize = 32;
 
+/// TLS version and cipher suite, as they are printed.
+pub(super) type TlsKind = (&'static str, &'static str);
+
+/// Kinds of TLS that one scope counts; rustls has nine suites.
+const TLS_KINDS: usize = 12;
+
 /// Label sets with values from request headers (`headerLabels`) that one scope may have.
 const MAX_HEADER_SETS: usize = 1_000;
 
@@ -143,6 +149,8 @@ pub(super) struct Scope {
     more: RwLock<HashMap<Key, Arc<Cell>>>,
     /// Counts by the values of `headerLabels`.
     by_header: RwLock<HashMap<(Key, HeaderValues), Arc<AtomicU64>>>,
+    /// Requests by TLS version and cipher suite.
+    tls: [(OnceLock<TlsKind>, AtomicU64); TLS_KINDS],
     fine: Box<[Fine]>,
 }
 
@@ -166,6 +174,7 @@ impl Scope {
             slots: std::array::from_fn(|_| OnceLock::new()),
             more: RwLock::default(),
             by_header: RwLock::default(),
+            tls: std::array::from_fn(|_| (OnceLock::new(), AtomicU64::new(0))),
             fine: (0..workers.max(1)).map(|_| fine()).collect(),
         }
     }
@@ -192,6 +201,24 @@ impl Scope {
         if key.code >= 500 {
             fine.errors.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Counts a request that came over TLS.
+    pub(super) fn came_over(&self, version: &'static str, cipher: &'static str) {
+        for (kind, count) in &self.tls {
+            if *kind.get_or_init(|| (version, cipher)) == (version, cipher) {
+                count.fetch_add(1, Relaxed);
+                return;
+            }
+        }
+    }
+
+    /// Requests over TLS: version, cipher suite, how many.
+    pub(super) fn over_tls(&self) -> Vec<(TlsKind, u64)> {
+        let kinds = self.tls.iter().filter_map(|(kind, count)| Some((*kind.get()?, count)));
+        let mut kinds: Vec<_> = kinds.map(|(kind, count)| (kind, count.load(Relaxed))).collect();
+        kinds.sort_unstable();
+        kinds
     }
 
     fn with_cell(&self, key: Key, add: impl FnOnce(&Cell)) {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::model::{Desired, Provider, ReplicaState};
+use crate::model::{CertificateFiles, Desired, Provider, ReplicaState, Sourced};
 
 /// What a provider tells the reconcile task.
 #[derive(Debug)]
@@ -24,6 +24,13 @@ pub enum Change {
     },
     /// The connection to the engine.
     Engine(EngineState),
+    /// All certificates that a resolver has. Replaces its last.
+    Certificates {
+        /// Its name.
+        resolver: Arc<str>,
+        /// Chains and keys, PEM.
+        files: Vec<Arc<Sourced<CertificateFiles>>>,
+    },
 }
 
 /// The connection to the Docker engine.

@@ -1,6 +1,7 @@
 //! Compiled matchers and their index: request to router. Must never evaluate a rule it
 //! could have indexed away.
 
+mod cover;
 mod index;
 mod normal_form;
 mod program;
@@ -11,10 +12,13 @@ use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::message::trace::Verbosity;
 use crate::middleware::Chain;
-use crate::model::{Name, Provider};
+use crate::model::Name;
+use crate::rule::Syntax;
 use crate::{balance, observe};
 
+pub use cover::Form;
 use index::Index;
 pub use program::Program;
 pub use query::Separators;
@@ -44,10 +48,14 @@ pub struct Route {
     pub name: Name,
     /// Its rule as written.
     pub rule: Box<str>,
+    /// The language of its rule.
+    pub syntax: Syntax,
     /// The same, compiled.
     pub program: Arc<Program>,
     /// Effective priority.
     pub priority: i64,
+    /// The place of its provider among those of equal priority; the lowest wins.
+    pub precedence: usize,
     /// It answers TLS only; without it, plain HTTP only.
     pub tls: bool,
     /// Its middlewares, entry point's first; kept while none of them changes.
@@ -60,6 +68,8 @@ pub struct Route {
     pub counted: bool,
     /// Write access log lines.
     pub access_log: bool,
+    /// How much is told of its requests.
+    pub tracing: Verbosity,
     /// The TLS options its hosts ask for: `default`, `strict@file`.
     pub tls_options: Arc<str>,
 }
@@ -136,13 +146,8 @@ impl Half {
     }
 }
 
-/// Higher priorities first; then Wharf's own, Docker's and files' as in Traefik's default
-/// precedence; then by name, where Traefik leaves it open.
-fn order(route: &Route) -> (Reverse<i64>, u8, &str) {
-    let provider = match route.name.provider() {
-        Provider::Internal => 0,
-        Provider::Docker => 1,
-        Provider::File => 2,
-    };
-    (Reverse(route.priority), provider, route.name.as_str())
+/// Higher priorities first; then by provider, Wharf's own first; then by name, where Traefik
+/// leaves it open.
+fn order(route: &Route) -> (Reverse<i64>, usize, &str) {
+    (Reverse(route.priority), route.precedence, route.name.as_str())
 }

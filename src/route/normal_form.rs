@@ -100,7 +100,7 @@ fn place(branch: &[&Test]) -> Place {
                 place.span = Span::Exact;
             }
             // The longest prefix narrows most; a whole path more than any.
-            Test::PathPrefix(path)
+            Test::PathPrefix(path) | Test::PathPattern(path, _)
                 if place.span == Span::Below && path.len() > place.path.len() =>
             {
                 place.path.clone_from(path);
@@ -108,12 +108,14 @@ fn place(branch: &[&Test]) -> Place {
             Test::Host(_)
             | Test::HostRegexp(_)
             | Test::PathPrefix(_)
+            | Test::PathPattern(..)
             | Test::PathRegexp(_)
             | Test::Method(_)
             | Test::Header(..)
             | Test::HeaderRegexp(..)
             | Test::Query(..)
             | Test::QueryRegexp(..)
+            | Test::FirstQuery(..)
             | Test::ClientIp(_)
             | Test::Never => {}
         }

@@ -32,6 +32,10 @@ pub(super) enum Test {
     Query(Box<str>, Box<str>),
     QueryRegexp(Box<str>, Regex),
     ClientIp(IpNet),
+    /// What a path begins with, and all of it.
+    PathPattern(Box<str>, Regex),
+    /// A key's first value.
+    FirstQuery(Box<str>, Regex),
     /// Something that no request has, such as a header whose name can't be sent.
     Never,
 }
@@ -66,6 +70,10 @@ impl Program {
         let mut hosts = Vec::new();
         named_hosts(&self.tree, &mut hosts);
         hosts
+    }
+
+    pub(super) fn tree(&self) -> &Tree<Test> {
+        &self.tree
     }
 
     pub(super) fn places(&self) -> &[Place] {
@@ -112,6 +120,16 @@ fn test(matcher: &Matcher) -> Result<Test, RuleError> {
             Test::QueryRegexp(key.as_str().into(), regex(matcher, "QueryRegexp", pattern)?)
         }
         Matcher::ClientIp(range) => Test::ClientIp(addresses(matcher, range)?),
+        Matcher::HostTemplate(host) => {
+            Test::HostRegexp(regex(matcher, "HostRegexp", host.pattern())?)
+        }
+        Matcher::PathTemplate(path) | Matcher::PathPrefixTemplate(path) => {
+            let pattern = regex(matcher, matcher.name(), path.pattern())?;
+            Test::PathPattern(path.literal().into(), pattern)
+        }
+        Matcher::QueryTemplate(key, value) => {
+            Test::FirstQuery(key.as_str().into(), regex(matcher, "Query", value.pattern())?)
+        }
     })
 }
 
@@ -163,7 +181,9 @@ impl Test {
             Self::HostRegexp(pattern) => pattern.is_match(view.host),
             Self::Path(path) => view.path == &**path,
             Self::PathPrefix(path) => view.path.starts_with(&**path),
-            Self::PathRegexp(pattern) => pattern.is_match(view.path),
+            Self::PathRegexp(pattern) | Self::PathPattern(_, pattern) => {
+                pattern.is_match(view.path)
+            }
             Self::Method(method) => view.method.as_str() == &**method,
             Self::Header(name, value) => {
                 view.headers.get_all(name).iter().any(|line| line.as_bytes() == value.as_bytes())
@@ -175,6 +195,9 @@ impl Test {
                 .any(|line| pattern.is_match(&String::from_utf8_lossy(line.as_bytes()))),
             Self::Query(key, value) => query::has(view.query, separators, key, value),
             Self::QueryRegexp(key, pattern) => query::matches(view.query, separators, key, pattern),
+            Self::FirstQuery(key, pattern) => {
+                query::first_matches(view.query, separators, key, pattern)
+            }
             Self::ClientIp(range) => range.contains(&view.peer.to_canonical()),
             Self::Never => false,
         }
@@ -190,7 +213,9 @@ impl Test {
             Self::HostRegexp(_)
             | Self::PathRegexp(_)
             | Self::HeaderRegexp(..)
-            | Self::QueryRegexp(..) => 4,
+            | Self::QueryRegexp(..)
+            | Self::PathPattern(..)
+            | Self::FirstQuery(..) => 4,
         }
     }
 }

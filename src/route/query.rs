@@ -28,13 +28,25 @@ pub(super) fn has(query: &str, separators: Separators, key: &str, value: &str) -
 
 /// Whether any parameter `key` has a value that matches.
 pub(super) fn matches(query: &str, separators: Separators, key: &str, pattern: &Regex) -> bool {
-    parameters(query, separators, key).any(|raw| {
-        let decoded: SmallVec<[u8; 256]> = decode(raw).collect();
-        match str::from_utf8(&decoded) {
-            Ok(text) => pattern.is_match(text),
-            Err(_) => pattern.is_match(&String::from_utf8_lossy(&decoded)),
-        }
-    })
+    parameters(query, separators, key).any(|raw| fits(raw, pattern))
+}
+
+/// Whether the first parameter `key` has a value that matches.
+pub(super) fn first_matches(
+    query: &str,
+    separators: Separators,
+    key: &str,
+    pattern: &Regex,
+) -> bool {
+    parameters(query, separators, key).next().is_some_and(|raw| fits(raw, pattern))
+}
+
+fn fits(raw: &str, pattern: &Regex) -> bool {
+    let decoded: SmallVec<[u8; 256]> = decode(raw).collect();
+    match str::from_utf8(&decoded) {
+        Ok(text) => pattern.is_match(text),
+        Err(_) => pattern.is_match(&String::from_utf8_lossy(&decoded)),
+    }
 }
 
 /// The raw values of one key. As Go: a pair with a broken escape is no pair.

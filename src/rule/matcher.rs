@@ -3,6 +3,7 @@
 
 use super::RuleError;
 use super::parse::Call;
+use super::template::Template;
 use crate::tree::suggest::nearest;
 
 /// A matcher with its arguments, checked for their number but not compiled.
@@ -30,6 +31,14 @@ pub enum Matcher {
     QueryRegexp(String, Option<String>),
     /// `ClientIP`.
     ClientIp(String),
+    /// `HostRegexp` of the v2 syntax.
+    HostTemplate(Template),
+    /// `Path` of the v2 syntax, with parts.
+    PathTemplate(Template),
+    /// `PathPrefix` of the v2 syntax, with parts.
+    PathPrefixTemplate(Template),
+    /// `Query` of the v2 syntax: a key and what its first value looks like.
+    QueryTemplate(String, Template),
 }
 
 impl Matcher {
@@ -37,14 +46,14 @@ impl Matcher {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Host(_) => "Host",
-            Self::HostRegexp(_) => "HostRegexp",
-            Self::Path(_) => "Path",
-            Self::PathPrefix(_) => "PathPrefix",
+            Self::HostRegexp(_) | Self::HostTemplate(_) => "HostRegexp",
+            Self::Path(_) | Self::PathTemplate(_) => "Path",
+            Self::PathPrefix(_) | Self::PathPrefixTemplate(_) => "PathPrefix",
             Self::PathRegexp(_) => "PathRegexp",
             Self::Method(_) => "Method",
             Self::Header(..) => "Header",
             Self::HeaderRegexp(..) => "HeaderRegexp",
-            Self::Query(..) => "Query",
+            Self::Query(..) | Self::QueryTemplate(..) => "Query",
             Self::QueryRegexp(..) => "QueryRegexp",
             Self::ClientIp(_) => "ClientIP",
         }
@@ -59,11 +68,17 @@ impl Matcher {
             | Self::PathPrefix(one)
             | Self::PathRegexp(one)
             | Self::Method(one)
-            | Self::ClientIp(one) => (one, None),
-            Self::Header(one, two) | Self::HeaderRegexp(one, two) => (one, Some(two)),
-            Self::Query(one, two) | Self::QueryRegexp(one, two) => (one, two.as_ref()),
+            | Self::ClientIp(one) => (one.as_str(), None),
+            Self::Header(one, two) | Self::HeaderRegexp(one, two) => {
+                (one.as_str(), Some(two.as_str()))
+            }
+            Self::Query(one, two) | Self::QueryRegexp(one, two) => (one.as_str(), two.as_deref()),
+            Self::HostTemplate(one) | Self::PathTemplate(one) | Self::PathPrefixTemplate(one) => {
+                (one.source(), None)
+            }
+            Self::QueryTemplate(one, two) => (one.as_str(), Some(two.source())),
         };
-        std::iter::once(first.as_str()).chain(second.map(String::as_str))
+        std::iter::once(first).chain(second)
     }
 }
 
@@ -145,6 +160,12 @@ fn unknown(call: &Call) -> RuleError {
 
 /// Traefik's checks in Traefik's order: none, an empty one, their number.
 fn check_arguments(call: &Call, name: &str, counts: &[usize]) -> Result<(), RuleError> {
+    check_filled(call, name)?;
+    check_number(call, name, counts)
+}
+
+/// That there are arguments, and none is empty.
+pub(super) fn check_filled(call: &Call, name: &str) -> Result<(), RuleError> {
     let error = |text: String| RuleError::adding(call.span.clone(), text);
     if call.arguments.is_empty() {
         let text = format!("error while checking rule {name}: no args for matcher {name}");
@@ -156,6 +177,11 @@ fn check_arguments(call: &Call, name: &str, counts: &[usize]) -> Result<(), Rule
             format!("error while checking rule {name}: empty args for matcher {name}, [{all}]");
         return Err(error(text).mend("fill the empty argument, or drop the matcher"));
     }
+    Ok(())
+}
+
+fn check_number(call: &Call, name: &str, counts: &[usize]) -> Result<(), RuleError> {
+    let error = |text: String| RuleError::adding(call.span.clone(), text);
     let got = call.arguments.len();
     if counts.contains(&got) {
         return Ok(());

@@ -6,8 +6,28 @@ mod matcher;
 mod parse;
 mod print;
 pub mod regexp;
+mod template;
+mod v2;
 
 pub use matcher::Matcher;
+pub use template::Template;
+
+/// The language of a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Syntax {
+    /// Today's.
+    #[default]
+    V3,
+    /// That of `ruleSyntax: v2`.
+    V2,
+}
+
+impl Syntax {
+    /// As Traefik: anything but `v2`, as it is written, is v3.
+    pub fn named(name: &str) -> Self {
+        if name == "v2" { Self::V2 } else { Self::V3 }
+    }
+}
 
 /// Longest rule in bytes (a label can be megabytes long).
 const LONGEST: usize = 16 * 1024;
@@ -34,15 +54,22 @@ pub type Expr = Tree<Matcher>;
 impl<M> Tree<M> {
     /// The same tree over other matchers; stops at the first error.
     pub fn try_map<N, E>(&self, map: &mut impl FnMut(&M) -> Result<N, E>) -> Result<Tree<N>, E> {
+        self.try_graft(&mut |matcher| map(matcher).map(Tree::Match))
+    }
+
+    /// The same tree with another in place of each matcher; stops at the first error.
+    fn try_graft<N, E>(
+        &self,
+        map: &mut impl FnMut(&M) -> Result<Tree<N>, E>,
+    ) -> Result<Tree<N>, E> {
+        let mut all = |parts: &[Self]| {
+            parts.iter().map(|one| one.try_graft(map)).collect::<Result<Vec<_>, E>>()
+        };
         Ok(match self {
-            Self::Match(matcher) => Tree::Match(map(matcher)?),
-            Self::Not(inner) => Tree::Not(Box::new(inner.try_map(map)?)),
-            Self::And(all) => {
-                Tree::And(all.iter().map(|one| one.try_map(map)).collect::<Result<_, _>>()?)
-            }
-            Self::Or(any) => {
-                Tree::Or(any.iter().map(|one| one.try_map(map)).collect::<Result<_, _>>()?)
-            }
+            Self::Match(matcher) => map(matcher)?,
+            Self::Not(inner) => Tree::Not(Box::new(inner.try_graft(map)?)),
+            Self::And(parts) => Tree::And(all(parts)?),
+            Self::Or(parts) => Tree::Or(all(parts)?),
         })
     }
 
@@ -121,9 +148,13 @@ impl RuleError {
     }
 }
 
-/// Reads a v3 rule.
-pub fn parse(text: &str) -> Result<Expr, RuleError> {
-    parse::tree(text)?.try_map(&mut matcher::from_call)
+/// Reads a rule.
+pub fn parse(text: &str, syntax: Syntax) -> Result<Expr, RuleError> {
+    let calls = parse::tree(text)?;
+    match syntax {
+        Syntax::V3 => calls.try_map(&mut matcher::from_call),
+        Syntax::V2 => calls.try_graft(&mut v2::from_call),
+    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,18 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Reads a v3 rule.
+fn read(text: &str) -> Result<Expr, RuleError> {
+    super::parse(text, Syntax::V3)
+}
+
 fn host(name: &str) -> Expr {
     Tree::Match(Matcher::Host(name.into()))
 }
 
 #[test]
 fn and_binds_tighter_than_or() {
-    let tree = parse("Host(`a`) || Host(`b`) && !Host(`c`)").unwrap();
+    let tree = read("Host(`a`) || Host(`b`) && !Host(`c`)").unwrap();
 
     let right = Tree::And(vec![host("b"), Tree::Not(Box::new(host("c")))]);
     assert_eq!(tree, Tree::Or(vec![host("a"), right]));
@@ -17,10 +22,10 @@ fn and_binds_tighter_than_or() {
 #[test]
 fn names_are_taken_in_four_spellings_only() {
     for name in ["ClientIP", "clientip", "CLIENTIP", "Clientip"] {
-        assert!(parse(&format!("{name}(`::1`)")).is_ok(), "{name}");
+        assert!(read(&format!("{name}(`::1`)")).is_ok(), "{name}");
     }
     for name in ["ClientIp", "clientIP", "hOST"] {
-        assert!(parse(&format!("{name}(`::1`)")).is_err(), "{name}");
+        assert!(read(&format!("{name}(`::1`)")).is_err(), "{name}");
     }
 }
 
@@ -35,7 +40,7 @@ fn arguments_stand_in_back_ticks_or_double_quotes() {
         ("/* a */ Path(`/x`)\n", "/x"),
     ];
     for (rule, path) in cases {
-        assert_eq!(parse(rule), Ok(Tree::Match(Matcher::Path(path.into()))), "{rule}");
+        assert_eq!(read(rule), Ok(Tree::Match(Matcher::Path(path.into()))), "{rule}");
     }
 }
 
@@ -90,13 +95,66 @@ fn errors_are_in_traefik_words() {
     ];
 
     for (rule, text) in parsing {
-        let error = parse(rule).unwrap_err();
+        let error = read(rule).unwrap_err();
         assert_eq!((error.text.as_str(), error.stage), (text, Stage::Parsing), "{rule}");
     }
     for (rule, text) in adding {
-        let error = parse(rule).unwrap_err();
+        let error = read(rule).unwrap_err();
         assert_eq!((error.text.as_str(), error.stage), (text, Stage::Adding), "{rule}");
     }
+}
+
+/// The texts are those that Traefik 3.7.15 answers.
+#[test]
+fn v2_errors_are_in_traefik_words() {
+    let cases = [
+        ("HostSNI(`a`)", "unsupported function: HostSNI"),
+        ("PathRegexp(`a`)", "unsupported function: PathRegexp"),
+        ("Host()", "error while checking rule Host: no args for matcher Host"),
+        ("Host(`a`,``)", "error while checking rule Host: empty args for matcher Host, [a ]"),
+        (
+            "HostHeader(`é`)",
+            "error while adding rule HostHeader: invalid value \"é\" for \"Host\" matcher, \
+             non-ASCII characters are not allowed",
+        ),
+        (
+            "HostRegexp(`é`)",
+            "error while adding rule HostRegexp: invalid value \"é\" for HostRegexp matcher, \
+             non-ASCII characters are not allowed",
+        ),
+        (
+            "Path(`/a`,`b`)",
+            "error while adding rule Path: mux: path must start with a slash, got \"b\"",
+        ),
+        ("Path(`/{x`)", "error while adding rule Path: mux: unbalanced braces in \"/{x\""),
+        (
+            "Headers(`a`,`b`,`c`)",
+            "error while adding rule Headers: mux: number of parameters must be multiple of 2, \
+             got [a b c]",
+        ),
+        (
+            "HeadersRegexp(`a`,`(`)",
+            "error while adding rule HeadersRegexp: error parsing regexp: missing closing ): `(`",
+        ),
+        (
+            "Query(`a=x`,`b`)",
+            "error while adding rule Query: mux: number of parameters must be multiple of 2, \
+             got [a x b]",
+        ),
+        ("Query(`a={`)", "error while adding rule Query: mux: unbalanced braces in \"a={\""),
+        (
+            "ClientIP(`::1`,`zz`)",
+            "error while adding rule ClientIP: could not initialize IP Checker for \"ClientIP\" \
+             matcher: parsing CIDR trusted IPs <nil>: invalid CIDR address: zz",
+        ),
+    ];
+    for (rule, text) in cases {
+        assert_eq!(parse(rule, Syntax::V2).unwrap_err().text, text, "{rule}");
+    }
+
+    let mend = |rule: &str| parse(rule, Syntax::V2).unwrap_err().mend.unwrap();
+    assert_eq!(mend("Header(`a`, `b`)"), "did you mean `Headers`? (`Header` is of the v3 syntax)");
+    assert_eq!(mend("Hots(`a`)"), "did you mean `Host`?");
 }
 
 #[test]
@@ -111,7 +169,7 @@ fn errors_point_at_the_place_and_say_how_to_mend_it() {
     ];
 
     for (rule, place, mend) in cases {
-        let error = parse(rule).unwrap_err();
+        let error = read(rule).unwrap_err();
         assert_eq!(rule.get(error.span.clone()), Some(place), "{rule}");
         assert_eq!(error.mend.as_deref(), Some(mend), "{rule}");
     }
@@ -121,10 +179,10 @@ fn errors_point_at_the_place_and_say_how_to_mend_it() {
 fn long_and_deep_rules_are_refused() {
     let nested = |depth: usize| format!("{}Host(`a`){}", "(".repeat(depth), ")".repeat(depth));
 
-    assert!(parse(&nested(64)).is_ok());
-    assert!(parse(&nested(65)).unwrap_err().text.contains("more than 64"));
-    assert!(parse(&format!("{}Host(`a`)", "!".repeat(10_000))).is_err());
-    assert!(parse(&format!("Host(`{}`)", "a".repeat(17_000))).unwrap_err().text.contains("16384"));
+    assert!(read(&nested(64)).is_ok());
+    assert!(read(&nested(65)).unwrap_err().text.contains("more than 64"));
+    assert!(read(&format!("{}Host(`a`)", "!".repeat(10_000))).is_err());
+    assert!(read(&format!("Host(`{}`)", "a".repeat(17_000))).unwrap_err().text.contains("16384"));
 }
 
 fn argument() -> impl Strategy<Value = String> {
@@ -162,14 +220,16 @@ fn expr() -> impl Strategy<Value = Expr> {
 proptest! {
     #[test]
     fn printed_rules_parse_to_the_same_tree(expr in expr()) {
-        prop_assert_eq!(parse(&expr.to_string()), Ok(expr));
+        prop_assert_eq!(read(&expr.to_string()), Ok(expr));
     }
 
     #[test]
     fn no_text_panics(text in any::<String>(), near in "[HostPah()`\"'&|!,\\\\x0-9\\n é]{0,40}") {
         for rule in [&text, &near] {
-            if let Err(error) = parse(rule) {
-                prop_assert!(rule.get(error.span.clone()).is_some(), "{:?}", error);
+            for syntax in [Syntax::V3, Syntax::V2] {
+                if let Err(error) = parse(rule, syntax) {
+                    prop_assert!(rule.get(error.span.clone()).is_some(), "{:?}", error);
+                }
             }
         }
         let _ = regexp::compile(&text);

@@ -3,11 +3,32 @@
 
 use std::collections::BTreeMap;
 
-use super::{EntryPoint, Settings};
+use super::{EntryPoint, EntryPointHttp, Settings};
 use crate::problem::{Code, Origin, Problem};
 use crate::tree::{Node, suggest};
 
 const INTERNAL: &str = "traefik";
+
+/// Those of Traefik's default `providers.precedence`.
+const PROVIDERS: [&str; 17] = [
+    "kubernetesgateway",
+    "kubernetescrd",
+    "kubernetes",
+    "kubernetesingressnginx",
+    "swarm",
+    "docker",
+    "file",
+    "redis",
+    "knative",
+    "consul",
+    "consulcatalog",
+    "nomad",
+    "etcd",
+    "ecs",
+    "http",
+    "zookeeper",
+    "rest",
+];
 
 /// Adds the entry points that are there without being written, and checks the rest.
 pub(super) fn complete(settings: &mut Settings, node: &Node, problems: &mut Vec<Problem>) {
@@ -17,6 +38,10 @@ pub(super) fn complete(settings: &mut Settings, node: &Node, problems: &mut Vec<
     check.redirections(&settings.entry_points);
     check.named_entry_points(settings);
     check.values(settings);
+    check.provider_order(&settings.providers.precedence);
+    for (name, point) in &settings.entry_points {
+        check.aliases(name, &point.http);
+    }
     check.log(settings);
 }
 
@@ -90,10 +115,21 @@ impl Check<'_> {
         self.problems.push(problem.mend(mend));
     }
 
+    /// Whether an error about something below was already told: what is missing here may be
+    /// just that, misspelt.
+    fn is_told(&self, path: &str) -> bool {
+        let below = format!("`{path}.");
+        let unknown = |problem: &&Problem| problem.code == Code::UnknownKey;
+        self.problems.iter().filter(unknown).any(|problem| problem.text.contains(&below))
+    }
+
     fn addresses(&mut self, points: &BTreeMap<String, EntryPoint>) {
         let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
         for (name, point) in points {
             let path = format!("entryPoints.{name}.address");
+            if point.address.is_empty() && self.is_told(&format!("entryPoints.{name}")) {
+                continue;
+            }
             if let Some((code, fault)) = address_fault(&point.address) {
                 self.error(code, &path, format!("entry point `{name}`: {fault}"));
                 continue;
@@ -151,7 +187,7 @@ impl Check<'_> {
         path: &str,
         text: impl Fn(&str) -> String,
     ) {
-        if points.contains_key(name) {
+        if points.contains_key(name) || self.is_told(&format!("entryPoints.{name}")) {
             return;
         }
         let names = || points.keys().map(String::as_str);
@@ -163,7 +199,66 @@ impl Check<'_> {
         self.problems.push(problem.mend(mend));
     }
 
+    fn provider_order(&mut self, precedence: &[String]) {
+        for name in precedence {
+            if !PROVIDERS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                let path = "providers.precedence";
+                // As Traefik's words.
+                let text = format!("provider {name:?} is not a valid provider name");
+                let problem = Problem::error(Code::UnknownName, self.origin(path), text);
+                let mend = match suggest::nearest(name, PROVIDERS) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "Wharf has docker and file".to_owned(),
+                };
+                self.problems.push(problem.mend(mend));
+            }
+        }
+    }
+
+    fn aliases(&mut self, name: &str, http: &EntryPointHttp) {
+        let path = format!("entryPoints.{name}.http.underscoreHeadersStrategy");
+        match (http.alias_headers_strategy, http.underscore_headers_strategy) {
+            (_, None) => {}
+            (Some(all), Some(some)) if all != some => {
+                // As Traefik's words.
+                let text = format!(
+                    "entry point \"{name}\" cannot have both underscoreHeadersStrategy and \
+                     aliasHeadersStrategy options configured with different values"
+                );
+                self.error(Code::Conflict, &path, text);
+            }
+            (_, Some(_)) => self.warn(
+                &path,
+                "the option is deprecated: it knows underscores only",
+                "use aliasHeadersStrategy",
+            ),
+        }
+    }
+
+    fn core(&mut self, core: &super::Core) {
+        let path = "core.defaultRuleSyntax";
+        match core.default_rule_syntax.as_str() {
+            "v3" => {}
+            "v2" => {
+                let text = "the v2 rule syntax is deprecated";
+                self.warn(path, text, "write rules in the v3 syntax and drop the option");
+            }
+            // As Traefik's words.
+            other => {
+                let text = format!("unsupported default rule syntax configuration: {other:?}");
+                self.error(Code::BadValue, path, text);
+            }
+        }
+    }
+
     fn values(&mut self, settings: &Settings) {
+        if let Some(core) = &settings.core {
+            self.core(core);
+        }
+        if settings.experimental.fast_proxy.is_some() {
+            let text = "has no effect: there is one proxy code, and it is fast";
+            self.warn("experimental.fastProxy", text, "remove it");
+        }
         if let Some(api) = &settings.api
             && !api.base_path.starts_with('/')
         {
@@ -197,6 +292,7 @@ impl Check<'_> {
 
     fn file_provider(&mut self, file: &super::File) {
         match (file.directory.is_empty(), file.filename.is_empty()) {
+            (true, true) if self.is_told("providers.file") => {}
             (true, true) => {
                 let text = "the file provider has neither `filename` nor `directory`";
                 self.error(Code::BadValue, "providers.file", text);

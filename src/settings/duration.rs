@@ -23,6 +23,11 @@ impl GoDuration {
     }
 
     /// Nanoseconds.
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds.
     pub const fn as_nanos(self) -> i64 {
         self.0
     }

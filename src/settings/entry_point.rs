@@ -13,6 +13,9 @@ pub struct EntryPoint {
     pub address: String,
     /// Routers that name no entry point listen here.
     pub as_default: bool,
+    /// The redirection leaves ACME's challenge path to the routers.
+    #[serde(rename = "allowACMEByPass")]
+    pub allow_acme_by_pass: bool,
     /// Several processes may bind the address.
     pub reuse_port: bool,
     /// Life cycle and time limits.
@@ -26,6 +29,29 @@ pub struct EntryPoint {
     pub http: EntryPointHttp,
     /// HTTP/2 limits.
     pub http2: Http2,
+    /// What is observed of the routers here that do not say so themselves.
+    pub observability: Option<Observability>,
+}
+
+/// What is observed of an entry point's routers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Observability {
+    /// Access log lines; default true.
+    pub access_logs: bool,
+    /// Metrics; default true.
+    pub metrics: bool,
+    /// Spans; default true.
+    pub tracing: bool,
+    /// `minimal` or `detailed`.
+    pub trace_verbosity: String,
+}
+
+impl Default for Observability {
+    fn default() -> Self {
+        let trace_verbosity = "minimal".to_owned();
+        Self { access_logs: true, metrics: true, tracing: true, trace_verbosity }
+    }
 }
 
 /// Life cycle and time limits.
@@ -129,6 +155,22 @@ pub struct EntryPointHttp {
     pub max_header_bytes: i64,
     /// Encoded characters that paths may hold.
     pub encoded_characters: EncodedCharacters,
+    /// What to do with fields whose names alias others; `None`: keep them.
+    pub alias_headers_strategy: Option<AliasStrategy>,
+    /// Deprecated: the same for names with underscores only.
+    pub underscore_headers_strategy: Option<AliasStrategy>,
+}
+
+/// What to do with a field such as `X_Name` or `X.Name`, which many servers read as `X-Name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AliasStrategy {
+    /// It goes on.
+    Keep,
+    /// It is taken out.
+    Delete,
+    /// The request is answered with 400.
+    Reject,
 }
 
 impl Default for EntryPointHttp {
@@ -141,6 +183,8 @@ impl Default for EntryPointHttp {
             sanitize_path: true,
             max_header_bytes: 1_048_576,
             encoded_characters: EncodedCharacters::default(),
+            alias_headers_strategy: None,
+            underscore_headers_strategy: None,
         }
     }
 }
@@ -230,10 +274,18 @@ pub struct EntryPointTls {
 pub struct Http2 {
     /// Default 250.
     pub max_concurrent_streams: u32,
+    /// Bytes of the table for requests' fields; default 4096.
+    pub max_decoder_header_table_size: u32,
+    /// Accepted.
+    pub max_encoder_header_table_size: u32,
 }
 
 impl Default for Http2 {
     fn default() -> Self {
-        Self { max_concurrent_streams: 250 }
+        Self {
+            max_concurrent_streams: 250,
+            max_decoder_header_table_size: 4096,
+            max_encoder_header_table_size: 4096,
+        }
     }
 }

@@ -6,8 +6,10 @@ mod duration;
 mod entry_point;
 mod known;
 mod observe;
+mod otlp;
 mod provider;
 mod read;
+mod resolver;
 
 use std::collections::BTreeMap;
 
@@ -17,16 +19,21 @@ use crate::tree;
 
 pub use duration::{DurationError, GoDuration};
 pub use entry_point::{
-    EncodedCharacters, EntryPoint, EntryPointHttp, EntryPointTls, ForwardedHeaders, Http2,
-    LifeCycle, ProxyProtocol, RedirectTo, Redirections, RespondingTimeouts, Transport,
+    AliasStrategy, EncodedCharacters, EntryPoint, EntryPointHttp, EntryPointTls, ForwardedHeaders,
+    Http2, LifeCycle, Observability, ProxyProtocol, RedirectTo, Redirections, RespondingTimeouts,
+    Transport,
 };
-pub use known::{KnownOption, State, options};
+pub use known::options;
 pub use observe::{
     AccessLog, AccessLogFields, AccessLogFilters, FieldMode, HeaderFields, Log, Metrics, Ping,
     Prometheus, QueryParameters,
 };
+pub use otlp::{Collector, CollectorGrpc, CollectorHttp, CollectorTls, Tracing};
 pub use provider::{Docker, DomainNames, EngineTls, File, Providers};
-pub use read::{Read, Start, read};
+pub use read::{Read, Start, part, read};
+pub use resolver::{
+    Acme, DnsChallenge, Eab, HttpChallenge, LETS_ENCRYPT, Propagation, Resolver, TlsChallenge,
+};
 
 /// The whole static configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,8 +60,18 @@ pub struct Settings {
     pub access_log: Option<AccessLog>,
     /// Metrics.
     pub metrics: Metrics,
+    /// How dynamic configuration is read.
+    #[serde(deserialize_with = "tree::switch")]
+    pub core: Option<Core>,
+    /// Accepted.
+    pub experimental: Experimental,
+    /// Tracing.
+    #[serde(deserialize_with = "tree::switch")]
+    pub tracing: Option<Tracing>,
     /// The default transport towards servers.
     pub servers_transport: StaticTransport,
+    /// Where certificates come from, by name.
+    pub certificates_resolvers: BTreeMap<String, Resolver>,
     /// What Traefik does not have.
     pub wharf: Wharf,
 }
@@ -79,6 +96,49 @@ impl Default for Global {
             send_anonymous_usage: false,
             not_append_x_forwarded_for: false,
         }
+    }
+}
+
+/// What Traefik tries out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Experimental {
+    /// Accepted: other proxy code of Traefik's; Wharf has but one.
+    #[serde(deserialize_with = "tree::switch")]
+    pub fast_proxy: Option<FastProxy>,
+    /// Accepted: there are no plugins.
+    pub abort_on_plugin_failure: bool,
+    /// Accepted: no effect in Traefik either without the provider it allows.
+    pub knative: bool,
+    /// The same.
+    pub kubernetes_gateway: bool,
+    /// The same.
+    #[serde(rename = "kubernetesIngressNGINX")]
+    pub kubernetes_ingress_nginx: bool,
+}
+
+/// Options of Traefik's other proxy code.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FastProxy {
+    /// Accepted.
+    pub debug: bool,
+}
+
+/// How dynamic configuration is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Core {
+    /// The rule syntax of routers that name none: `v3` or `v2`.
+    pub default_rule_syntax: String,
+    /// Routers with TLS options that clash are not served, instead of with the default ones.
+    #[serde(rename = "strictTLSOptions")]
+    pub strict_tls_options: bool,
+}
+
+impl Default for Core {
+    fn default() -> Self {
+        Self { default_rule_syntax: "v3".to_owned(), strict_tls_options: false }
     }
 }
 

@@ -11,6 +11,9 @@ use crate::tree;
 pub struct Providers {
     /// Longest wait between a change and its publication under a storm; default 2 s.
     pub providers_throttle_duration: GoDuration,
+    /// Which provider wins between routers of equal priority, the first of all first; empty:
+    /// docker, then file.
+    pub precedence: Vec<String>,
     /// Labels.
     #[serde(deserialize_with = "tree::switch")]
     pub docker: Option<Docker>,
@@ -21,7 +24,25 @@ pub struct Providers {
 
 impl Default for Providers {
     fn default() -> Self {
-        Self { providers_throttle_duration: GoDuration::from_secs(2), docker: None, file: None }
+        Self {
+            providers_throttle_duration: GoDuration::from_secs(2),
+            precedence: Vec::new(),
+            docker: None,
+            file: None,
+        }
+    }
+}
+
+impl Providers {
+    /// The place of the provider of that name in the precedence; one that is not in it is last.
+    pub fn place(&self, name: &str) -> usize {
+        let place = |mut names: std::slice::Iter<'_, String>| {
+            names.position(|known| known.eq_ignore_ascii_case(name))
+        };
+        if self.precedence.is_empty() {
+            return usize::from(name != "docker");
+        }
+        place(self.precedence.iter()).unwrap_or(self.precedence.len())
     }
 }
 

@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::known::{Schema, unknown};
+use super::known::{flag_kind, options, refuse, unknown};
 use super::{Settings, check};
 use crate::problem::{Code, Origin, Problem, Severity};
-use crate::tree::{self, Node};
+use crate::tree::known::Schema;
+use crate::tree::{self, FlagKind, Node};
 
 /// What the process was started with.
 #[derive(Clone, Debug, Default)]
@@ -41,12 +42,30 @@ pub struct Read {
     pub warnings: Vec<Problem>,
 }
 
+/// Parts flags with their values from other words, which may stand between them.
+pub fn part(arguments: &[String]) -> (Vec<String>, Vec<String>) {
+    let schema = Schema::new(options());
+    let (mut flags, mut others) = (Vec::new(), Vec::new());
+    let mut rest = arguments.iter().peekable();
+    while let Some(argument) = rest.next() {
+        let Some(flag) = argument.strip_prefix('-') else {
+            others.push(argument.clone());
+            continue;
+        };
+        flags.push(argument.clone());
+        let name = flag.strip_prefix('-').unwrap_or(flag);
+        let takes_next = !name.contains('=') && flag_kind(&schema, name) != FlagKind::Switch;
+        flags.extend(rest.next_if(|next| takes_next && !next.starts_with("--")).cloned());
+    }
+    (flags, others)
+}
+
 /// Reads the static configuration; every mistake in it is in the error.
 pub fn read(start: &Start) -> Result<Read, Vec<Problem>> {
-    let schema = Schema::new();
+    let schema = Schema::new(options());
     let mut problems = Vec::new();
     let (mut node, source) = choose(start, &schema, &mut problems);
-    schema.refuse(&mut node, &mut problems);
+    refuse(&schema, &mut node, &mut problems);
     let settings = tree::decode::<Settings>(&node, &mut problems);
     let settings = settings.map(|mut settings| {
         check::complete(&mut settings, &node, &mut problems);
@@ -63,7 +82,7 @@ pub fn read(start: &Start) -> Result<Read, Vec<Problem>> {
 fn choose(start: &Start, schema: &Schema, problems: &mut Vec<Problem>) -> (Node, String) {
     let mut flag_problems = Vec::new();
     let (mut flags, rest) =
-        tree::flags(&start.arguments, |name| schema.flag_kind(name), &mut flag_problems);
+        tree::flags(&start.arguments, |name| flag_kind(schema, name), &mut flag_problems);
     if let [argument, ..] = rest {
         let origin = Origin::Flag(argument.as_str().into());
         let problem = Problem::error(Code::UnknownKey, origin, "is no flag");

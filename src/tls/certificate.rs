@@ -117,7 +117,7 @@ fn stamp(path: &Path) -> Stamp {
     Some((about.modified().ok()?, about.len()))
 }
 
-fn load(chain: &[u8], key: &[u8]) -> Result<Loaded, String> {
+pub(super) fn load(chain: &[u8], key: &[u8]) -> Result<Loaded, String> {
     let chain = CertificateDer::pem_slice_iter(chain)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| format!("the certificate is no PEM: {error}"))?;

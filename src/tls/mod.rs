@@ -2,6 +2,7 @@
 
 mod about;
 mod certificate;
+mod chain;
 mod client_auth;
 mod default;
 mod options;
@@ -22,6 +23,7 @@ use crate::model;
 use crate::problem::Problem;
 
 pub use self::certificate::Facts;
+pub use self::chain::{facts_of, facts_of_pair, renewal_id};
 pub use self::subject::subject;
 
 /// The TLS options that the routers of one entry point ask for: lower-case host to

@@ -8,6 +8,7 @@ mod failure;
 pub mod file;
 mod flags;
 mod insert;
+pub mod known;
 mod scalar;
 pub mod suggest;
 mod toml;
@@ -33,6 +34,12 @@ pub struct Node {
     pub value: Option<Box<str>>,
     /// What is below it. List items have the keys `[0]`, `[1]`, ...
     pub children: BTreeMap<Key, Node>,
+}
+
+/// Whether a value is what it is when nothing is said; for `skip_serializing_if`, since the
+/// API leaves such values out.
+pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Node {

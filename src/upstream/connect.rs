@@ -120,6 +120,8 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
         .keep_alive_interval(settings.read_idle_timeout)
+        // As Go: also while no request is on its way.
+        .keep_alive_while_idle(settings.read_idle_timeout.is_some())
         .keep_alive_timeout(settings.ping_timeout);
     let (sender, mut connection) =
         builder.handshake(TokioIo::new(stream)).await.map_err(handshake)?;

@@ -4,6 +4,8 @@
 mod connect;
 pub mod gzip;
 mod pool;
+mod protocols;
+mod refusal;
 mod send;
 mod server;
 #[cfg(test)]

@@ -54,6 +54,8 @@ pub(super) struct Shared {
     sender: http2::SendRequest<Body>,
     in_flight: Cell<usize>,
     idle_since: Cell<Instant>,
+    /// The server takes no more requests on it.
+    is_leaving: Cell<bool>,
     /// What the server allows now; kept up to date by the driver.
     pub(super) limit: Rc<Cell<usize>>,
 }
@@ -64,6 +66,7 @@ impl Shared {
             sender,
             in_flight: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
+            is_leaving: Cell::new(false),
             limit: Rc::new(Cell::new(100)),
         }
     }
@@ -72,8 +75,15 @@ impl Shared {
         self.sender.clone()
     }
 
+    /// No further request goes over it.
+    pub(super) fn leave(&self) {
+        self.is_leaving.set(true);
+    }
+
     fn has_room(&self) -> bool {
-        !self.sender.is_closed() && self.in_flight.get() < self.limit.get()
+        !self.is_leaving.get()
+            && !self.sender.is_closed()
+            && self.in_flight.get() < self.limit.get()
     }
 }
 
@@ -236,7 +246,8 @@ impl Pool {
         let mut all = self.shared.borrow_mut();
         all.retain(|shared| {
             let is_idle = shared.in_flight.get() == 0;
-            !(shared.sender.is_closed() || is_idle && is_old(shared.idle_since.get()))
+            let is_over = shared.is_leaving.get() || is_old(shared.idle_since.get());
+            !(shared.sender.is_closed() || is_idle && is_over)
         });
         idle.is_empty() && all.is_empty() && Rc::strong_count(self) == 1
     }

@@ -10,14 +10,14 @@ use http::uri::{Authority, Scheme as UriScheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::TrySendError;
-use hyper::ext::ReasonPhrase;
 use tokio::sync::Notify;
 
 use super::connect::{Fresh, connect};
 use super::pool::{self, Found, Lease, Pool};
+use super::refusal::{self, Refusal};
 use super::server::{Scheme, Server};
 use super::{Cause, SendError};
-use crate::message::{Body, BodyError, Informational, Watch};
+use crate::message::{Body, BodyError, Informational, Kept, Watch, worded};
 
 /// Interim answers passed on for one request (H15).
 const MAX_INFORMATIONAL: u32 = 16;
@@ -45,7 +45,9 @@ pub async fn send(
     }
     let is_upgrade = request.headers().contains_key(UPGRADE);
     let pool = pool::of(server);
+    let mut has_moved = false;
     loop {
+        let mut refusal = None;
         let (connection, is_pooled) = match connection(server, &pool, is_upgrade).await {
             Ok(found) => found,
             Err(cause) => return Err(SendError::NotSent(Box::new(request), cause)),
@@ -62,18 +64,42 @@ pub async fn send(
             }
             Fresh::Http2(shared) => {
                 let lease = Lease::http2(Rc::clone(&shared));
+                let spare = spare(&request);
                 let restore = to_http2(server, &mut request);
                 let waiting = Waiting::new(server, &mut request);
                 let answer = waiting.on(shared.sender().try_send_request(request)).await;
-                finish(server, answer, lease, restore, is_upgrade)
+                if let Some(Err(error)) = &answer {
+                    refusal = refusal::of(error.error());
+                }
+                if refusal == Some(Refusal::Connection) {
+                    shared.leave();
+                }
+                match (finish(server, answer, lease, restore, is_upgrade), spare) {
+                    (Err(SendError::Sent(cause)), Some(spare)) if refusal.is_some() => {
+                        Err(SendError::NotSent(Box::new(spare.request(Body::empty())), cause))
+                    }
+                    (sent, _) => sent,
+                }
             }
+        };
+        let may_move = match refusal {
+            None => true,
+            Some(Refusal::Connection) => !std::mem::replace(&mut has_moved, true),
+            Some(Refusal::Request) => false,
         };
         match sent {
             // A pooled connection that the server closed meanwhile: nothing was lost.
-            Err(SendError::NotSent(back, _)) if is_pooled => request = *back,
+            Err(SendError::NotSent(back, _)) if is_pooled && may_move => request = *back,
             sent => return sent,
         }
     }
+}
+
+/// The request again, should an HTTP/2 server say that it did not look at it: hyper does not
+/// give it back. One that may reach a server twice is kept by those who send it again.
+fn spare(request: &Request<Body>) -> Option<Kept> {
+    let is_whole = request.body().is_end_stream();
+    (is_whole && !request.method().is_idempotent()).then(|| Kept::of(request))
 }
 
 /// A connection from the pool (true) or a new one (false).
@@ -216,20 +242,6 @@ fn finish(
             None => Err(SendError::Sent(refused(server, error.into_error()))),
         },
     }
-}
-
-/// As Traefik: the reason is ours, also where the server or the standard has none.
-fn worded(mut response: Response<Body>) -> Response<Body> {
-    let status = response.status();
-    if status.canonical_reason().is_none() {
-        let text = format!("status code {}", status.as_u16());
-        if let Ok(reason) = ReasonPhrase::try_from(text) {
-            response.extensions_mut().insert(reason);
-        }
-    } else {
-        response.extensions_mut().remove::<ReasonPhrase>();
-    }
-    response
 }
 
 /// Answers that hyper takes and that must not be passed on.

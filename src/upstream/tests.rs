@@ -85,7 +85,7 @@ fn acceptor() -> (TlsAcceptor, String) {
     (TlsAcceptor::from(Arc::new(config)), made.cert.pem())
 }
 
-fn on_worker(test: impl Future<Output = ()>) {
+pub(super) fn on_worker(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default());
@@ -175,6 +175,119 @@ fn a_server_that_cannot_be_verified_is_not_asked() {
             }
         }
     });
+}
+
+/// A server that wants client certificates of this authority, or speaks only this version.
+fn strict(
+    authority: Option<&rcgen::Certificate>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> TlsAcceptor {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.key_pair.serialize_der()).unwrap();
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .unwrap();
+    let builder = match authority {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(authority.der().clone()).unwrap();
+            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+                Arc::new(roots),
+                provider,
+            );
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let config = builder.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// An authority, and a client certificate of it with its key.
+fn authority(name: &str) -> (rcgen::Certificate, (String, String)) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&key).unwrap();
+    let client_key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["client".to_owned()]).unwrap();
+    params.extended_key_usages.push(rcgen::ExtendedKeyUsagePurpose::ClientAuth);
+    let client = params.signed_by(&client_key, &ca, &key).unwrap();
+    (ca, (client.pem(), client_key.serialize_pem()))
+}
+
+async fn reaches(address: &str, settings: TransportSettings) -> bool {
+    let settings = TransportSettings { insecure_skip_verify: true, ..settings };
+    let Ok(transport) = Transport::build(&settings) else { return false };
+    let server = Server::parse(&format!("https://{address}"), false, &transport).unwrap();
+    ask(&server).await.is_ok()
+}
+
+#[test]
+fn the_client_certificate_that_the_server_takes_is_shown() {
+    on_worker(async {
+        let ((ca, wanted), (_, other)) = (authority("one"), authority("other"));
+        let (address, _) = start(Some(strict(Some(&ca), rustls::DEFAULT_VERSIONS))).await;
+        for (certificates, is_fine) in [
+            (vec![wanted.clone()], true),
+            (vec![other.clone(), wanted], true),
+            (vec![other], false),
+            (vec![], false),
+        ] {
+            let count = certificates.len();
+            let settings = TransportSettings { certificates, ..TransportSettings::default() };
+
+            assert_eq!(reaches(&address, settings).await, is_fine, "{count}");
+        }
+    });
+}
+
+#[test]
+fn versions_and_suites_are_kept_to() {
+    on_worker(async {
+        let (old, _) = start(Some(strict(None, &[&rustls::version::TLS12]))).await;
+        let (new, _) = start(Some(strict(None, &[&rustls::version::TLS13]))).await;
+        let default = TransportSettings::default;
+        let only_new = || TransportSettings { min_version: "VersionTLS13".into(), ..default() };
+        let only_old = || TransportSettings { max_version: "VersionTLS12".into(), ..default() };
+        let suite =
+            |name: &str| TransportSettings { cipher_suites: vec![name.to_owned()], ..only_old() };
+        for (address, settings, is_fine) in [
+            (&old, default(), true),
+            (&new, default(), true),
+            (&old, only_new(), false),
+            (&new, only_new(), true),
+            (&old, only_old(), true),
+            (&new, only_old(), false),
+            // The server's key is an elliptic one.
+            (&old, suite("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"), true),
+            (&old, suite("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"), false),
+        ] {
+            let told = format!("{settings:?}");
+
+            assert_eq!(reaches(address, settings).await, is_fine, "{told}");
+        }
+    });
+}
+
+#[test]
+fn a_transport_knows_when_its_files_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    let (_, pem) = acceptor();
+    std::fs::write(&path, &pem).unwrap();
+    let settings = TransportSettings {
+        root_cas: vec![path.display().to_string()],
+        ..TransportSettings::default()
+    };
+    let transport = Transport::build(&settings).unwrap();
+    assert!(transport.is_current());
+
+    std::fs::write(&path, acceptor().1).unwrap();
+
+    assert!(!transport.is_current());
 }
 
 #[test]

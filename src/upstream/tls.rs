@@ -2,15 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
+use super::protocols;
 use super::transport::{TlsConfigs, TransportSettings};
 
 /// Where systems keep their roots, as Go looks for them.
@@ -36,24 +38,62 @@ pub(super) fn configs(settings: &TransportSettings) -> Result<TlsConfigs, String
 }
 
 fn config(settings: &TransportSettings) -> Result<ClientConfig, String> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(protocols::provider(settings)?);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS: {error}"))?
+        .with_protocol_versions(&protocols::versions(settings)?)
+        .map_err(|error| format!("cipherSuites, minVersion, maxVersion: {error}"))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier(settings, provider)?);
-    // As Traefik: the first pair that reads is offered; a server asks for at most one.
-    match settings.certificates.first() {
-        None => Ok(builder.with_no_client_auth()),
-        Some((chain, key)) => {
-            let chain = certificates("certificates.certFile", chain)?;
-            let key = PrivateKeyDer::from_pem_slice(&pem("certificates.keyFile", key)?)
-                .map_err(|error| format!("certificates.keyFile: {error}"))?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| format!("certificates: {error}"))
-        }
+        .with_custom_certificate_verifier(verifier(settings, Arc::clone(&provider))?);
+    if settings.certificates.is_empty() {
+        return Ok(builder.with_no_client_auth());
     }
+    let mut pairs = Vec::with_capacity(settings.certificates.len());
+    for (chain, key) in &settings.certificates {
+        let chain = certificates("certificates.certFile", chain)?;
+        let key = PrivateKeyDer::from_pem_slice(&pem("certificates.keyFile", key)?)
+            .map_err(|error| format!("certificates.keyFile: {error}"))?;
+        let pair = CertifiedKey::from_der(chain, key, &provider)
+            .map_err(|error| format!("certificates: {error}"))?;
+        pairs.push(Arc::new(pair));
+    }
+    Ok(builder.with_client_cert_resolver(Arc::new(Pairs(pairs))))
+}
+
+/// Client certificates, of which a server gets the first that it takes, as from Go.
+#[derive(Debug)]
+struct Pairs(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesClientCert for Pairs {
+    fn resolve(&self, issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let fits = |pair: &&Arc<CertifiedKey>| {
+            pair.key.choose_scheme(schemes).is_some()
+                && (issuers.is_empty() || pair.cert.iter().any(|one| is_issued_by(one, issuers)))
+        };
+        self.0.iter().find(fits).map(Arc::clone)
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+fn is_issued_by(certificate: &CertificateDer<'_>, issuers: &[&[u8]]) -> bool {
+    x509_parser::parse_x509_certificate(certificate)
+        .is_ok_and(|(_, parsed)| issuers.contains(&parsed.issuer().as_raw()))
+}
+
+/// What the files that a transport names hold; `None` for one that can't be read.
+pub(super) type Content = Vec<Option<Vec<u8>>>;
+
+/// Reads the files of the settings; PEM texts among them are none.
+pub(super) fn content(settings: &TransportSettings) -> Content {
+    let pairs = settings.certificates.iter().flat_map(|(chain, key)| [chain, key]);
+    let files = settings.root_cas.iter().chain(pairs).filter(|file| !is_text(file));
+    files.map(|file| std::fs::read(file).ok()).collect()
+}
+
+fn is_text(file_or_text: &str) -> bool {
+    file_or_text.contains("-----BEGIN")
 }
 
 fn verifier(
@@ -78,7 +118,11 @@ fn roots(settings: &TransportSettings) -> Result<Arc<RootCertStore>, String> {
     if settings.root_cas.is_empty() {
         return Ok(system_roots());
     }
-    let mut store = RootCertStore::empty();
+    let mut store = if settings.system_roots {
+        RootCertStore::clone(&system_roots())
+    } else {
+        RootCertStore::empty()
+    };
     for given in &settings.root_cas {
         for certificate in certificates("rootCAs", given)? {
             store.add(certificate).map_err(|error| format!("rootCAs: {error}"))?;
@@ -117,7 +161,7 @@ fn certificates(setting: &str, file_or_text: &str) -> Result<Vec<CertificateDer<
 }
 
 fn pem(setting: &str, file_or_text: &str) -> Result<Vec<u8>, String> {
-    if file_or_text.contains("-----BEGIN") {
+    if is_text(file_or_text) {
         return Ok(file_or_text.as_bytes().to_vec());
     }
     std::fs::read(file_or_text).map_err(|error| format!("{setting}: {file_or_text}: {error}"))

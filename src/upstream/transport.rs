@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 
-use super::tls;
+use super::{protocols, tls};
 
 /// The settings of a transport, as plain values. `None` is no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,10 +16,18 @@ pub struct TransportSettings {
     pub insecure_skip_verify: bool,
     /// CA files or PEM texts, instead of the system's.
     pub root_cas: Vec<String>,
+    /// The system's roots beside `root_cas`.
+    pub system_roots: bool,
     /// Client certificates: chain and key, each a file or a PEM text.
     pub certificates: Vec<(String, String)>,
     /// URI that must be among the names of a server's certificate; empty: any.
     pub peer_cert_uri: String,
+    /// Cipher suites up to TLS 1.2 by Go's names; empty: all good ones.
+    pub cipher_suites: Vec<String>,
+    /// Lowest version by Go's name: `VersionTLS12`; empty: that.
+    pub min_version: String,
+    /// Highest version by Go's name; empty: `VersionTLS13`.
+    pub max_version: String,
     /// Speak HTTP/1.1 only.
     pub disable_http2: bool,
     /// Idle connections kept per server over all workers; 0: 2 as in Go, negative: none.
@@ -44,8 +52,12 @@ impl Default for TransportSettings {
             server_name: String::new(),
             insecure_skip_verify: false,
             root_cas: Vec::new(),
+            system_roots: false,
             certificates: Vec::new(),
             peer_cert_uri: String::new(),
+            cipher_suites: Vec::new(),
+            min_version: String::new(),
+            max_version: String::new(),
             disable_http2: false,
             max_idle_per_server: 200,
             workers: 1,
@@ -64,6 +76,8 @@ impl Default for TransportSettings {
 pub struct Transport {
     settings: TransportSettings,
     tls: OnceLock<TlsConfigs>,
+    /// What was in the files that it names.
+    files: tls::Content,
 }
 
 /// One TLS configuration per list of protocols offered.
@@ -81,10 +95,29 @@ impl Transport {
         let tls = OnceLock::new();
         // Plain settings cannot fail, and most servers speak no TLS: their roots (some
         // hundred kilobytes) are read when the first one does.
-        if !settings.root_cas.is_empty() || !settings.certificates.is_empty() {
+        let files = tls::content(settings);
+        let is_plain = TransportSettings {
+            root_cas: Vec::new(),
+            certificates: Vec::new(),
+            cipher_suites: Vec::new(),
+            min_version: String::new(),
+            max_version: String::new(),
+            ..settings.clone()
+        } == *settings;
+        if !is_plain {
             let _ = tls.set(tls::configs(settings)?);
         }
-        Ok(Arc::new(Self { settings: settings.clone(), tls }))
+        Ok(Arc::new(Self { settings: settings.clone(), tls, files }))
+    }
+
+    /// The files that it names still hold what was read.
+    pub fn is_current(&self) -> bool {
+        self.files == tls::content(&self.settings)
+    }
+
+    /// What its settings ask for and is not done, in words for the user.
+    pub fn remarks(&self) -> Vec<String> {
+        protocols::remarks(&self.settings)
     }
 
     /// What it was built from; compile reuses a transport whose settings are equal.

@@ -2,6 +2,7 @@
 //! script only fetches them anew when the event stream says that something changed.
 
 mod assets;
+mod certificates;
 mod controls;
 mod events;
 mod frame;
@@ -106,6 +107,7 @@ impl Dashboard {
             ["middlewares", name] => {
                 maybe(&visit, "middleware", name, middlewares::one(&visit, name))
             }
+            ["certificates"] => html(&certificates::page(&visit)),
             ["problems"] => html(&problems::page(&visit)),
             ["search"] => html(&search::page(&visit)),
             ["events"] if request.method() == Method::GET => {

@@ -12,6 +12,7 @@ use super::{Visit, overview};
 use crate::api::view::{self, RouterRow};
 use crate::middleware::Spec;
 use crate::model::{Name, Provider, Sourced};
+use crate::rule::Syntax;
 
 /// Chains in chains are followed this deep; the compiler refuses longer ones.
 const DEEPEST: usize = 8;
@@ -73,7 +74,7 @@ pub(super) fn page(visit: &Visit<'_>, name: &str) -> Option<RouterPage> {
         problems: parts::troubles(visit.table, "router", row.name),
         entry_points: entries(visit, &row),
         rule: router.rule.clone(),
-        conditions: words::conditions(&router.rule),
+        conditions: words::conditions(&router.rule, Syntax::named(&router.rule_syntax)),
         priority: row.outcome.priority,
         tls: router
             .tls

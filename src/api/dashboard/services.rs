@@ -9,7 +9,7 @@ use super::parts::{self, Link, Place, Server, Setting, Trouble};
 use super::plot::Plots;
 use super::{Visit, words};
 use crate::api::view::{self, ServiceRow};
-use crate::model::{Name, Service};
+use crate::model::{Name, Service, ServiceKind};
 
 /// Servers of a service in the list; its own page shows all.
 const FEW: usize = 6;
@@ -98,13 +98,13 @@ fn row(visit: &Visit<'_>, row: &ServiceRow<'_>) -> Row {
 }
 
 fn kind_words(row: &ServiceRow<'_>) -> &'static str {
-    match row.service.map(|service| &service.value) {
+    match row.service.map(|service| &service.value.kind) {
         None => "inside Wharf",
-        Some(Service::LoadBalancer(_)) => "load balancer",
-        Some(Service::Weighted(_)) => "weighted services",
-        Some(Service::Mirroring(_)) => "mirroring",
-        Some(Service::Failover(_)) => "failover",
-        Some(Service::HighestRandomWeight(_)) => "services by client address",
+        Some(ServiceKind::LoadBalancer(_)) => "load balancer",
+        Some(ServiceKind::Weighted(_)) => "weighted services",
+        Some(ServiceKind::Mirroring(_)) => "mirroring",
+        Some(ServiceKind::Failover(_)) => "failover",
+        Some(ServiceKind::HighestRandomWeight(_)) => "services by client address",
     }
 }
 
@@ -122,7 +122,7 @@ pub(super) fn one(visit: &Visit<'_>, name: &str) -> Option<ServicePage> {
         kind: kind_words(&row),
         fleet: Fleet::of(row.replicas().iter().map(|replica| replica.state())),
         stages: stages(visit, row.name),
-        settings: row.service.map(|service| settings(&service.value)).unwrap_or_default(),
+        settings: row.service.map(|service| settings(&service.value.kind)).unwrap_or_default(),
         places: row.service.map(|service| parts::places(&service.from)).unwrap_or_default(),
         used_by: used_by.collect(),
         plots: Plots::new(&visit.sources.metrics.history().service(name)),
@@ -130,7 +130,7 @@ pub(super) fn one(visit: &Visit<'_>, name: &str) -> Option<ServicePage> {
 }
 
 /// The settings but for the servers, which have their own table.
-fn settings(service: &Service) -> Vec<Setting> {
+fn settings(service: &ServiceKind) -> Vec<Setting> {
     let mut value = serde_json::to_value(service).unwrap_or_default();
     let section = match value.as_object_mut().and_then(|map| map.values_mut().next()) {
         Some(Value::Object(section)) => {
@@ -178,7 +178,7 @@ fn add_stage(visit: &Visit<'_>, name: &Name, role: String, depth: usize, stages:
     if depth >= DEEPEST {
         return;
     }
-    for (reference, role) in children(&declared.value) {
+    for (reference, role) in children(&declared.value.kind) {
         if let Some(child) = Name::resolve(reference, name.provider()) {
             add_stage(visit, &child, role, depth + 1, stages);
         }
@@ -186,46 +186,70 @@ fn add_stage(visit: &Visit<'_>, name: &Name, role: String, depth: usize, stages:
 }
 
 /// The services below a service, as written, and what they are there for.
-fn children(service: &Service) -> Vec<(&str, String)> {
+fn children(service: &ServiceKind) -> Vec<(&str, String)> {
     let weighted = |services: &'_ [crate::model::WeightedService]| {
         services.iter().map(|one| format!("weight {}", one.weight.unwrap_or(1))).collect::<Vec<_>>()
     };
     match service {
-        Service::LoadBalancer(_) => Vec::new(),
-        Service::Weighted(all) => {
+        ServiceKind::LoadBalancer(_) => Vec::new(),
+        ServiceKind::Weighted(all) => {
             let names = all.services.iter().map(|one| one.name.as_str());
             names.zip(weighted(&all.services)).collect()
         }
-        Service::HighestRandomWeight(all) => {
+        ServiceKind::HighestRandomWeight(all) => {
             let names = all.services.iter().map(|one| one.name.as_str());
             names.zip(weighted(&all.services)).collect()
         }
-        Service::Mirroring(all) => {
+        ServiceKind::Mirroring(all) => {
             let mirrors = all.mirrors.iter();
             let mirrors =
                 mirrors.map(|one| (one.name.as_str(), format!("mirror, {}%", one.percent)));
             std::iter::once((all.service.as_str(), "answers".to_owned())).chain(mirrors).collect()
         }
-        Service::Failover(all) => vec![
-            (all.service.as_str(), "first choice".to_owned()),
-            (all.fallback.as_str(), "while the first is down".to_owned()),
-        ],
+        ServiceKind::Failover(all) => {
+            let statuses = all.errors.as_ref().map_or(&[][..], |errors| &errors.status);
+            let also = if statuses.is_empty() {
+                String::new()
+            } else {
+                format!(", or answers {}", statuses.join(", "))
+            };
+            vec![
+                (all.service.as_str(), "first choice".to_owned()),
+                (all.fallback.as_str(), format!("while the first is down{also}")),
+            ]
+        }
     }
 }
 
 /// What is worth knowing of how a service chooses its servers.
 fn notes(service: &Service) -> Vec<String> {
     let mut notes = Vec::new();
+    if !service.middlewares.is_empty() {
+        notes.push(format!("through {}", service.middlewares.join(", ")));
+    }
+    let service = &service.kind;
     let sticky = match service {
-        Service::LoadBalancer(balancer) => balancer.sticky.as_ref(),
-        Service::Weighted(all) => all.sticky.as_ref(),
-        Service::Mirroring(_) | Service::Failover(_) | Service::HighestRandomWeight(_) => None,
+        ServiceKind::LoadBalancer(balancer) => balancer.sticky.as_ref(),
+        ServiceKind::Weighted(all) => all.sticky.as_ref(),
+        ServiceKind::Mirroring(_)
+        | ServiceKind::Failover(_)
+        | ServiceKind::HighestRandomWeight(_) => None,
     };
     if let Some(cookie) = sticky.and_then(|sticky| sticky.cookie.as_ref()) {
         let name = if cookie.name.is_empty() { "named by Wharf" } else { &cookie.name };
         notes.push(format!("sticky by cookie {name}"));
     }
-    if let Service::LoadBalancer(balancer) = service {
+    let follows_health = match service {
+        ServiceKind::LoadBalancer(_) => false,
+        ServiceKind::Weighted(all) => all.health_check.is_some(),
+        ServiceKind::Mirroring(all) => all.health_check.is_some(),
+        ServiceKind::Failover(all) => all.health_check.is_some(),
+        ServiceKind::HighestRandomWeight(all) => all.health_check.is_some(),
+    };
+    if follows_health {
+        notes.push("goes by the health below".to_owned());
+    }
+    if let ServiceKind::LoadBalancer(balancer) = service {
         if let Some(check) = &balancer.health_check {
             let path = if check.path.is_empty() { "/" } else { &check.path };
             notes.push(format!("checked at {path} every {}", check.interval));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::rule::{self, Expr, Matcher, Tree};
+use crate::rule::{self, Expr, Matcher, Syntax, Tree};
 
 /// How long ago: `12 s`, `3 min`, `5 h`, `2 d`.
 pub(super) fn span(span: Duration) -> String {
@@ -50,9 +50,9 @@ pub(super) struct Condition {
 }
 
 /// A rule in words, one line per condition; nothing when it does not parse.
-pub(super) fn conditions(rule: &str) -> Vec<Condition> {
+pub(super) fn conditions(rule: &str, syntax: Syntax) -> Vec<Condition> {
     let mut lines = Vec::new();
-    if let Ok(expression) = rule::parse(rule) {
+    if let Ok(expression) = rule::parse(rule, syntax) {
         // That all must hold needs no heading at the top.
         let parts = match &expression {
             Tree::And(parts) => parts.as_slice(),
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn rules_are_told_line_by_line() {
         let told = |rule: &str| {
-            conditions(rule)
+            conditions(rule, Syntax::V3)
                 .into_iter()
                 .map(|line| {
                     format!("{}{} {}", "  ".repeat(line.depth), line.text, line.values.join(", "))

@@ -15,6 +15,7 @@ pub(in crate::api) fn entry_point(name: &str, entry: &EntryPoint) -> Value {
     let mut object = Object::default();
     object.put("address", &entry.address);
     put_true(&mut object, "asDefault", entry.as_default);
+    put_true(&mut object, "allowACMEByPass", entry.allow_acme_by_pass);
     put_true(&mut object, "reusePort", entry.reuse_port);
     object.put("transport", transport(entry));
     if let Some(proxy) = &entry.proxy_protocol {
@@ -31,16 +32,18 @@ pub(in crate::api) fn entry_point(name: &str, entry: &EntryPoint) -> Value {
     put_true(&mut section, "notAppendXForwardedFor", forwarded.not_append_x_forwarded_for);
     object.put("forwardedHeaders", section.into_value());
     object.put("http", http(&entry.http));
-    // The table sizes are fixed in Wharf, as they are in Traefik's defaults.
     object.put(
         "http2",
         json!({
             "maxConcurrentStreams": entry.http2.max_concurrent_streams,
-            "maxDecoderHeaderTableSize": 4096,
-            "maxEncoderHeaderTableSize": 4096,
+            "maxDecoderHeaderTableSize": entry.http2.max_decoder_header_table_size,
+            "maxEncoderHeaderTableSize": entry.http2.max_encoder_header_table_size,
         }),
     );
     object.put("udp", json!({ "timeout": "3s" }));
+    if let Some(observability) = &entry.observability {
+        object.put("observability", observability);
+    }
     object.put("name", name);
     object.into_value()
 }
@@ -85,13 +88,19 @@ fn http(http: &EntryPointHttp) -> Value {
         }
         object.put("tls", section.into_value());
     }
-    put_true(&mut object, "encodeQuerySemicolons", http.encode_query_semicolons);
-    object.put("sanitizePath", http.sanitize_path);
     if http.encoded_characters != EncodedCharacters::default() {
         object.put("encodedCharacters", encoded_characters(&http.encoded_characters));
     }
+    put_true(&mut object, "encodeQuerySemicolons", http.encode_query_semicolons);
+    object.put("sanitizePath", http.sanitize_path);
     if http.max_header_bytes != 0 {
         object.put("maxHeaderBytes", http.max_header_bytes);
+    }
+    if let Some(strategy) = http.alias_headers_strategy {
+        object.put("aliasHeadersStrategy", strategy);
+    }
+    if let Some(strategy) = http.underscore_headers_strategy {
+        object.put("underscoreHeadersStrategy", strategy);
     }
     object.into_value()
 }

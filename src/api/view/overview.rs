@@ -56,6 +56,7 @@ pub(super) fn moment(at: SystemTime) -> String {
 pub(in crate::api) fn overview(settings: &Settings, table: &Table) -> Value {
     let none = Counts::default();
     let metrics = if settings.metrics.prometheus.is_some() { "Prometheus" } else { "" };
+    let tracing = if settings.tracing.is_some() { "OTLP" } else { "" };
     let mut object = Object::default();
     object.put(
         "http",
@@ -70,7 +71,7 @@ pub(in crate::api) fn overview(settings: &Settings, table: &Table) -> Value {
     object.put("certificates", super::count_certificates(table));
     object.put(
         "features",
-        json!({ "tracing": "", "metrics": metrics, "accessLog": settings.access_log.is_some() }),
+        json!({ "tracing": tracing, "metrics": metrics, "accessLog": settings.access_log.is_some() }),
     );
     let providers = providers(settings);
     if !providers.is_empty() {

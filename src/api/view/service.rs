@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Form, NO_OUTCOME, Object};
 use crate::api::list::{Key, Row, holds, status_key};
 use crate::balance;
-use crate::model::{Name, Service, Sourced};
+use crate::model::{Name, Service, ServiceKind, Sourced, Sticky};
 use crate::table::{Outcome, Table};
 
 /// One service, what became of it, and how its servers are.
@@ -39,12 +39,12 @@ pub(in crate::api) fn services(table: &Table) -> impl Iterator<Item = ServiceRow
 impl ServiceRow<'_> {
     /// As the API's `type`; `None` for those inside Wharf.
     pub(in crate::api) fn kind(&self) -> Option<&'static str> {
-        self.service.map(|service| service.value.kind())
+        self.service.map(|service| service.value.kind.as_str())
     }
 
     pub(in crate::api) fn json(&self, form: Form) -> Value {
         let mut object = match self.service {
-            Some(service) => Object::of(&without_places(&service.value)),
+            Some(service) => Object::of(&shown(self.name, &service.value)),
             None => Object::default(),
         };
         object.put_list("error", &self.outcome.errors);
@@ -81,14 +81,41 @@ impl ServiceRow<'_> {
     }
 }
 
+/// With what was not written: names of cookies, weights, the provider of the transport.
 /// Leaves out servers without an address: containers that do not run hold their place in
 /// the service, but Traefik's clients expect a URL.
-fn without_places(service: &Service) -> Service {
+fn shown(name: &Name, service: &Service) -> Service {
     let mut service = service.clone();
-    if let Service::LoadBalancer(balancer) = &mut service {
-        balancer.servers.retain(|server| !server.url.is_empty());
+    match &mut service.kind {
+        ServiceKind::LoadBalancer(balancer) => {
+            balancer.servers.retain(|server| !server.url.is_empty());
+            name_cookie(name, balancer.sticky.as_mut());
+            let transport = &mut balancer.servers_transport;
+            if !transport.is_empty() && !transport.contains('@') {
+                *transport = format!("{transport}@{}", name.provider().as_str());
+            }
+        }
+        ServiceKind::Weighted(weighted) => {
+            name_cookie(name, weighted.sticky.as_mut());
+            for service in &mut weighted.services {
+                service.weight.get_or_insert(1);
+            }
+        }
+        ServiceKind::HighestRandomWeight(weighted) => {
+            for service in &mut weighted.services {
+                service.weight.get_or_insert(1);
+            }
+        }
+        ServiceKind::Mirroring(_) | ServiceKind::Failover(_) => {}
     }
     service
+}
+
+fn name_cookie(service: &Name, sticky: Option<&mut Sticky>) {
+    let cookie = sticky.and_then(|sticky| sticky.cookie.as_mut());
+    if let Some(cookie) = cookie.filter(|cookie| cookie.name.is_empty()) {
+        cookie.name = balance::sticky_name(service.as_str());
+    }
 }
 
 impl Row for ServiceRow<'_> {
@@ -107,8 +134,8 @@ impl Row for ServiceRow<'_> {
     fn column(&self, name: &str) -> Option<Key> {
         match name {
             "type" => Some(Key::Text(self.kind().unwrap_or_default().to_owned())),
-            "servers" => match self.service.map(|service| &service.value) {
-                Some(Service::LoadBalancer(balancer)) => {
+            "servers" => match self.service.map(|service| &service.value.kind) {
+                Some(ServiceKind::LoadBalancer(balancer)) => {
                     Some(Key::Number(i64::try_from(balancer.servers.len()).unwrap_or(i64::MAX)))
                 }
                 _ => Some(Key::Number(0)),

@@ -146,8 +146,23 @@ fn upgrades_do_not_wait() {
     });
 }
 
+/// A self-signed server that speaks HTTP/2.
+fn acceptor() -> tokio_rustls::TlsAcceptor {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.key_pair.serialize_der()).unwrap();
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    tokio_rustls::TlsAcceptor::from(Arc::new(config))
+}
+
 /// Answers gRPC health checks: serving while the cell says so.
-async fn grpc_server(is_serving: Rc<Cell<bool>>) -> String {
+async fn grpc_server(is_serving: Rc<Cell<bool>>, tls: Option<tokio_rustls::TlsAcceptor>) -> String {
     #[derive(Clone)]
     struct Local;
     impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
@@ -158,11 +173,13 @@ async fn grpc_server(is_serving: Rc<Cell<bool>>) -> String {
         }
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.local_addr().unwrap());
     tokio::task::spawn_local(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let is_serving = Rc::clone(&is_serving);
+            let tls = tls.clone();
             let answer = move |request: Request<hyper::body::Incoming>| {
                 assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
                 let status = if is_serving.get() { 1 } else { 2 };
@@ -175,33 +192,45 @@ async fn grpc_server(is_serving: Rc<Cell<bool>>) -> String {
                 let body = Body::boxed(http_body_util::StreamBody::new(frames));
                 async { Ok::<_, std::convert::Infallible>(Response::new(body)) }
             };
-            let io = hyper_util::rt::TokioIo::new(stream);
             let service = hyper::service::service_fn(answer);
-            tokio::task::spawn_local(
-                hyper::server::conn::http2::Builder::new(Local).serve_connection(io, service),
-            );
+            let http2 = hyper::server::conn::http2::Builder::new(Local);
+            tokio::task::spawn_local(async move {
+                let _ = if let Some(tls) = tls {
+                    let io = hyper_util::rt::TokioIo::new(tls.accept(stream).await.unwrap());
+                    http2.serve_connection(io, service).await
+                } else {
+                    http2.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await
+                };
+            });
         }
     });
     url
 }
 
 #[test]
-fn a_grpc_server_is_asked_by_its_own_protocol() {
-    on_worker(async {
-        let is_serving = Rc::new(Cell::new(false));
-        let url = grpc_server(Rc::clone(&is_serving)).await;
-        let service = service(LoadBalancerSettings {
-            health_check: Some(HealthCheckSettings { grpc: true, ..every(10) }),
-            ..settings(vec![server(&url)])
-        });
-        let replica = Arc::clone(&service.replicas()[0]);
-        let (_checks, _) = check(&service);
+fn a_grpc_server_is_asked_by_its_own_protocol_also_over_tls() {
+    for tls in [None, Some(acceptor())] {
+        on_worker(async {
+            let is_serving = Rc::new(Cell::new(false));
+            let url = grpc_server(Rc::clone(&is_serving), tls).await;
+            let settings = LoadBalancerSettings {
+                health_check: Some(HealthCheckSettings { grpc: true, ..every(10) }),
+                ..settings(vec![server(&url)])
+            };
+            let transport = TransportSettings { insecure_skip_verify: true, ..Default::default() };
+            let transport = Transport::build(&transport).unwrap();
+            let name = "web@docker".into();
+            let service =
+                Service::load_balancer(name, settings, &transport, Requests::off(), None).unwrap();
+            let replica = Arc::clone(&service.replicas()[0]);
+            let (_checks, _) = check(&service);
 
-        eventually("down", || !replica.is_up()).await;
-        assert_eq!(&*replica.reason(), "health check: gRPC health check: not serving");
-        is_serving.set(true);
-        eventually("up", || replica.is_up()).await;
-    });
+            eventually("down", || !replica.is_up()).await;
+            assert_eq!(&*replica.reason(), "health check: gRPC health check: not serving");
+            is_serving.set(true);
+            eventually("up", || replica.is_up()).await;
+        });
+    }
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Services against servers on loopback that answer raw bytes.
 
+mod composites;
 mod health;
+mod mirroring;
 mod proxying;
 mod retrying;
 mod sticking;
+mod strategies;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -173,6 +176,10 @@ fn transport() -> Arc<Transport> {
 fn service(settings: LoadBalancerSettings) -> Arc<Service> {
     Service::load_balancer("web@docker".into(), settings, &transport(), Requests::off(), None)
         .unwrap()
+}
+
+fn child(name: &str, weight: i64, service: &Arc<Service>) -> Child {
+    Child { name: name.to_owned(), weight, service: Arc::clone(service) }
 }
 
 fn get(path: &str) -> Request<Body> {

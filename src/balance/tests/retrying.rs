@@ -186,3 +186,67 @@ fn a_retry_is_counted_on_its_service() {
         assert!(crate::observe::Exposition::new(metrics).render(None).1.contains(&wanted));
     });
 }
+
+#[test]
+fn a_servers_own_502_is_no_network_error() {
+    on_worker(async {
+        let sick = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n";
+        let sick = Fake::new(|_, _| Act::Say(sick.to_owned())).await;
+        let garbage = Fake::new(|_, _| Act::SayAndClose("nonsense\r\n\r\n".to_owned())).await;
+        let mut exchange = Exchange::for_tests();
+        for (url, status, is_network_error) in
+            [(&refusing().await, 502, true), (&sick.url, 502, false), (&garbage.url, 500, false)]
+        {
+            let service = service(settings(vec![server(url)]));
+
+            let response = service.call(&mut exchange, get("/")).await;
+
+            assert_eq!(response.status(), status);
+            assert_eq!(exchange.served.network_error, is_network_error, "{status}");
+        }
+    });
+}
+
+#[test]
+fn a_request_of_which_no_server_saw_a_byte_is_said_to_be_unsent() {
+    on_worker(async {
+        let closing = Fake::new(|_, _| Act::SayAndClose(String::new())).await;
+        let sick = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n";
+        let sick = Fake::new(|_, _| Act::Say(sick.to_owned())).await;
+        let none = refusing().await;
+        for (servers, request, unsent) in [
+            (vec![server(&none)], post("x"), true),
+            (vec![server(&none), server(&refusing().await)], get("/"), true),
+            (vec![server(&closing.url)], post("x"), false),
+            (vec![server(&closing.url)], get("/"), false),
+            (vec![server(&sick.url)], get("/"), false),
+            (vec![], get("/"), false),
+        ] {
+            let mut exchange = Exchange::for_tests();
+            exchange.served.unsent = !unsent;
+
+            service(settings(servers)).call(&mut exchange, request).await;
+
+            assert_eq!(exchange.served.unsent, unsent);
+        }
+    });
+}
+
+#[test]
+fn what_a_service_sends_again_is_bounded_over_all_tries_of_a_middleware() {
+    on_worker(async {
+        let close = || Fake::new(|_, _| Act::SayAndClose(String::new()));
+        let fakes = [close().await, close().await, close().await, close().await, close().await];
+        let service = service(settings(fakes.iter().map(|fake| server(&fake.url)).collect()));
+        let mut exchange = Exchange::for_tests();
+
+        for _ in 0..3 {
+            exchange.served.try_again();
+            assert_eq!(service.call(&mut exchange, get("/")).await.status(), 502);
+        }
+
+        let seen: usize = fakes.iter().map(Fake::seen).sum();
+        assert_eq!(seen, 3 + 3);
+        assert_eq!(exchange.served.retries, 3);
+    });
+}

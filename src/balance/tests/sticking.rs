@@ -52,9 +52,9 @@ fn weighted_services_get_their_shares_and_keep_their_sessions() {
     on_worker(async {
         let fakes = [Fake::saying("a").await, Fake::saying("b").await];
         let [a, b] = fakes.each_ref().map(|fake| service(settings(vec![server(&fake.url)])));
-        let children =
-            vec![("a".to_owned(), 3, Arc::clone(&a)), ("b".to_owned(), 1, Arc::clone(&b))];
-        let plain = Service::weighted("w@file".into(), children.clone(), None, Requests::off());
+        let children = vec![child("a", 3, &a), child("b", 1, &b)];
+        let plain =
+            Service::weighted("w@file".into(), children.clone(), false, None, Requests::off());
 
         for _ in 0..8 {
             text(ask(&plain, get("/")).await).await;
@@ -62,13 +62,39 @@ fn weighted_services_get_their_shares_and_keep_their_sessions() {
         assert_eq!(fakes.each_ref().map(Fake::seen), [6, 2]);
 
         let cookie = cookie();
-        let sticky = Service::weighted("w@file".into(), children, Some(&cookie), Requests::off());
+        let sticky =
+            Service::weighted("w@file".into(), children, false, Some(&cookie), Requests::off());
         // Traefik's mark of `b`.
         for _ in 0..4 {
             assert_eq!(with_cookie(&sticky, "3e23e8160039594a").await, (None, "b".to_owned()));
         }
-        let nobody =
-            Service::weighted("w@file".into(), vec![("a".into(), 0, a)], None, Requests::off());
+        let children = vec![child("a", 0, &a)];
+        let nobody = Service::weighted("w@file".into(), children, false, None, Requests::off());
         assert_eq!(ask(&nobody, get("/")).await.status(), 503);
+    });
+}
+
+#[test]
+fn what_has_no_share_keeps_no_session() {
+    on_worker(async {
+        let fakes = [Fake::saying("a").await, Fake::saying("b").await];
+        let servers = [(0, &fakes[0]), (1, &fakes[1])]
+            .map(|(weight, fake)| ServerSettings { weight, ..server(&fake.url) });
+        let marks = servers.each_ref().map(|server| sticky::Marks::new(&server.url, None));
+        let settings = LoadBalancerSettings { sticky: Some(cookie()), ..settings(servers.into()) };
+        let balancer = service(settings);
+
+        let (set, said) = with_cookie(&balancer, marks[0].value()).await;
+        assert_eq!((set.is_some(), said.as_str()), (true, "b"));
+        assert_eq!(with_cookie(&balancer, marks[1].value()).await, (None, "b".to_owned()));
+
+        let [a, b] = fakes.each_ref().map(|fake| service(super::settings(vec![server(&fake.url)])));
+        let children = vec![child("a", 0, &a), child("b", 1, &b)];
+        let cookie = cookie();
+        let weighted =
+            Service::weighted("w@file".into(), children, false, Some(&cookie), Requests::off());
+        let mark = sticky::Marks::of_child("a");
+        let (set, said) = with_cookie(&weighted, mark.value()).await;
+        assert_eq!((set.is_some(), said.as_str()), (true, "b"));
     });
 }

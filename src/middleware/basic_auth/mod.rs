@@ -9,10 +9,11 @@ mod verify;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use super::login::{self, Admission};
 use super::{Flow, Middleware};
 use crate::message::{Body, Exchange, plain};
 use users::Users;
@@ -48,8 +49,7 @@ pub struct Step(Box<Parts>);
 struct Parts {
     users: Users,
     challenge: HeaderValue,
-    remove_header: bool,
-    header_field: Option<HeaderName>,
+    admission: Admission,
 }
 
 impl Middleware for Step {
@@ -58,19 +58,11 @@ impl Middleware for Step {
 
     fn build(settings: &Settings) -> Result<Self, String> {
         let users = Users::load(&settings.users, &settings.users_file)?;
-        let realm = if settings.realm.is_empty() { "traefik" } else { &settings.realm };
-        let realm = realm.replace('\\', "\\\\").replace('"', "\\\"");
-        let challenge = HeaderValue::try_from(format!("Basic realm=\"{realm}\""))
+        let challenge = format!("Basic realm={}", login::quoted(&settings.realm));
+        let challenge = HeaderValue::try_from(challenge)
             .map_err(|_| format!("realm {:?} cannot be a header value", settings.realm))?;
-        let header_field = match settings.header_field.as_str() {
-            "" => None,
-            text => Some(
-                HeaderName::from_bytes(text.as_bytes())
-                    .map_err(|_| format!("headerField {text:?} is no header name"))?,
-            ),
-        };
-        let remove_header = settings.remove_header;
-        Ok(Self(Box::new(Parts { users, challenge, remove_header, header_field })))
+        let admission = Admission::build(&settings.header_field, settings.remove_header)?;
+        Ok(Self(Box::new(Parts { users, challenge, admission })))
     }
 
     fn request(&self, exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
@@ -79,7 +71,7 @@ impl Middleware for Step {
         };
         match verify::at_once(self.0.users.secret(&said.name), &said.password) {
             Verdict::Pass => {
-                self.0.admit(exchange, request, said.name);
+                self.0.admission.admit(exchange, request, said.name);
                 Flow::Next
             }
             Verdict::Refuse => {
@@ -100,7 +92,7 @@ impl Middleware for Step {
         };
         match verify::off_thread(self.0.users.secret(&said.name), said.password).await {
             Some(true) => {
-                self.0.admit(exchange, request, said.name);
+                self.0.admission.admit(exchange, request, said.name);
                 Ok(())
             }
             Some(false) => {
@@ -113,26 +105,8 @@ impl Middleware for Step {
 }
 
 impl Parts {
-    fn admit(&self, exchange: &mut Exchange, request: &mut Request<Body>, name: Box<str>) {
-        let headers = request.headers_mut();
-        if let Some(field) = &self.header_field {
-            remove_aliases(headers, field);
-            if let Ok(value) = HeaderValue::from_str(&name) {
-                headers.insert(field, value);
-            }
-        }
-        if self.remove_header {
-            headers.remove(AUTHORIZATION);
-        }
-        exchange.user = Some(name);
-    }
-
     fn refusal(&self) -> Response<Body> {
-        let mut response = plain(StatusCode::UNAUTHORIZED, "401 Unauthorized\n");
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        headers.insert(WWW_AUTHENTICATE, self.challenge.clone());
-        response
+        login::refusal(self.challenge.clone())
     }
 }
 
@@ -140,19 +114,6 @@ fn busy() -> Response<Body> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
     response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
-}
-
-/// The user is named by us alone: the client's own field goes, and with it all that a
-/// server may take for it (`X_User` for `X-User`).
-fn remove_aliases(headers: &mut HeaderMap, field: &HeaderName) {
-    let same = |name: &HeaderName| {
-        let plain = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'-' };
-        name.as_str().bytes().map(plain).eq(field.as_str().bytes().map(plain))
-    };
-    let aliases: Vec<HeaderName> = headers.keys().filter(|name| same(name)).cloned().collect();
-    for alias in aliases {
-        headers.remove(alias);
-    }
 }
 
 /// What the client says it is.

@@ -1,12 +1,14 @@
 //! Stored passwords, as `htpasswd` makes them.
 
-use std::hint::black_box;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 use super::md5_crypt;
+use crate::middleware::login::equal;
+
+/// Highest cost of bcrypt, as in `htpasswd`.
+const COSTLIEST: u32 = 17;
 
 /// A stored password.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +58,12 @@ impl Secret {
         }
     }
 
+    /// Whether a check would take minutes and more: bcrypt beyond what `htpasswd` makes. All
+    /// routers share the threads that check.
+    pub(super) fn is_too_slow(&self) -> bool {
+        self.cost() > COSTLIEST + 3
+    }
+
     /// Whether a check takes so long that it must not be done on a worker.
     pub(super) fn is_slow(&self) -> bool {
         matches!(self, Self::Md5 { .. } | Self::Bcrypt(_))
@@ -81,9 +89,4 @@ impl Secret {
             Self::Never => false,
         }
     }
-}
-
-fn equal(one: &[u8], two: &[u8]) -> bool {
-    let differences = one.iter().zip(two).fold(0, |sum, (a, b)| black_box(sum | (a ^ b)));
-    one.len() == two.len() && black_box(differences) == 0
 }

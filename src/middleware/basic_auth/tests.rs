@@ -1,5 +1,7 @@
 use std::io::Write;
 
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+
 use super::*;
 use crate::middleware::testing::{self, Reply};
 
@@ -83,6 +85,15 @@ fn an_unknown_user_is_checked_like_a_known_one() {
 }
 
 #[test]
+fn sec_a_hash_that_takes_hours_to_check_is_refused_at_once() {
+    for (cost, is_taken) in [("17", true), ("18", false), ("31", false)] {
+        let user = BCRYPT.replace("$04$", &format!("${cost}$"));
+
+        assert_eq!(Step::build(&settings(&[SHA, &user])).is_ok(), is_taken, "{cost}");
+    }
+}
+
+#[test]
 fn a_refusal_says_what_is_asked_for() {
     let step = Step::build(&Settings { realm: "my \"r\"".into(), ..settings(&[SHA]) }).unwrap();
     for request in [testing::get("/", &[]), request("Bearer x"), request("Basic ?"), request("")] {
@@ -161,8 +172,8 @@ fn wrong_settings_are_told_without_showing_what_a_file_holds() {
         (&["joe"], "", "error parsing BasicUser: joe".to_owned()),
         (&["joe:a:b"], "", "error parsing BasicUser: joe:a:b".to_owned()),
         (&[], "/nonexistent", "open /nonexistent: no such file or directory".to_owned()),
-        (&[], "/proc/version", "open /proc/version: not a place for a users file".to_owned()),
-        (&[], "/dev/zero", "open /dev/zero: not a place for a users file".to_owned()),
+        (&[], "/proc/version", "open /proc/version: not a place for such a file".to_owned()),
+        (&[], "/dev/zero", "open /dev/zero: not a place for such a file".to_owned()),
         (&[], directory, format!("open {directory}: not a regular file")),
         (&[], path, format!("error parsing BasicUser: line 2 of {path}")),
         (&[], empty, format!("no users found in {empty}")),

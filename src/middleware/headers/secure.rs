@@ -38,7 +38,8 @@ impl Secure {
             || settings.force_sts_header
             || !settings.ssl_proxy_headers.is_empty()
             || !settings.allowed_hosts.is_empty()
-            || !settings.hosts_proxy_headers.is_empty();
+            || !settings.hosts_proxy_headers.is_empty()
+            || has_leftovers(settings);
         if always.is_empty() && over_tls.is_empty() && !alone {
             return Ok(None);
         }
@@ -95,6 +96,14 @@ pub(super) fn bad_host() -> Response<Body> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Whether one of the options without effect is on.
+fn has_leftovers(settings: &Settings) -> bool {
+    let on = [settings.ssl_redirect, settings.ssl_temporary_redirect, settings.ssl_force_host];
+    let texts = [&settings.ssl_host, &settings.feature_policy];
+    on.contains(&Some(true))
+        || texts.iter().any(|text| text.as_ref().is_some_and(|text| !text.is_empty()))
 }
 
 fn fields(settings: &Settings) -> Result<Vec<(HeaderName, HeaderValue)>, String> {

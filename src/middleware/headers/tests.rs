@@ -309,8 +309,25 @@ fn origins_may_be_patterns_that_are_not_anchored() {
 }
 
 #[test]
+fn an_option_without_effect_still_makes_a_middleware() {
+    let all = [
+        Settings { ssl_redirect: Some(true), ..Settings::default() },
+        Settings { ssl_temporary_redirect: Some(true), ..Settings::default() },
+        Settings { ssl_force_host: Some(true), ..Settings::default() },
+        Settings { ssl_host: Some("h.test".to_owned()), ..Settings::default() },
+        Settings { feature_policy: Some("vibrate 'none'".to_owned()), ..Settings::default() },
+    ];
+    for settings in all {
+        let (lines, _) = run(&settings, testing::get("/", &[]), &[]);
+
+        assert!(lines.is_empty(), "{settings:?}: {lines:?}");
+    }
+}
+
+#[test]
 fn nothing_set_is_an_error_in_traefiks_words() {
-    let nothing = Step::build(&Settings { ssl_redirect: Some(true), ..Settings::default() }).err();
+    let nothing = Settings { ssl_redirect: Some(false), frame_deny: false, ..Settings::default() };
+    let nothing = Step::build(&nothing).err();
     assert_eq!(nothing.as_deref(), Some("headers configuration not valid"));
 
     let broken =

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, ContainerSummary, EventMessage};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, EventMessage, ImageInspect};
 use bollard::query_parameters::{
     EventsOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
 };
@@ -206,6 +206,11 @@ impl Engine {
     pub(super) async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, Error> {
         let call = self.docker.inspect_container(id, None::<InspectContainerOptions>);
         self.within("inspect", call).await
+    }
+
+    /// One image, by a name that can stand in a path.
+    pub(super) async fn image(&self, name: &str) -> Result<ImageInspect, Error> {
+        self.within("image", self.docker.inspect_image(name)).await
     }
 
     /// Bounds the whole call; bollard's own limit covers the head only.

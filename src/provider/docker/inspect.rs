@@ -6,12 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
-    ContainerSummaryStateEnum, EndpointSettings, HealthStatusEnum, NetworkSettings, PortBinding,
+    ContainerSummaryStateEnum, EndpointSettings, HealthStatusEnum, ImageInspect, NetworkSettings,
+    PortBinding,
 };
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::event;
+use super::images::Image;
 use crate::labels::{Binding, Container, Network};
 use crate::model::ReplicaState;
 use crate::problem::ContainerRef;
@@ -80,6 +82,26 @@ pub(super) fn from_summary(found: ContainerSummary) -> Option<Container> {
     })
 }
 
+/// What an image says.
+pub(super) fn from_image(found: ImageInspect) -> Image {
+    let config = found.config.unwrap_or_default();
+    let ports = config.exposed_ports.iter().flatten();
+    let mut exposed: Vec<_> = ports.filter_map(|port| exposed_port(port)).collect();
+    exposed.sort();
+    let test = config.healthcheck.and_then(|check| check.test).unwrap_or_default();
+    Image {
+        exposed,
+        labels: config.labels.unwrap_or_default().into_iter().collect(),
+        has_health_check: test.first().is_some_and(|first| first != "NONE"),
+    }
+}
+
+/// `80/tcp`; without a protocol it is TCP.
+fn exposed_port(text: &str) -> Option<(u16, String)> {
+    let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    Some((number.parse().ok()?, protocol.to_owned()))
+}
+
 fn reference(name: &str, id: &str) -> ContainerRef {
     ContainerRef { name: name.trim_start_matches('/').into(), id: id.into() }
 }
@@ -144,9 +166,8 @@ fn ports(settings: &NetworkSettings) -> Ports {
     let mut exposed = Vec::new();
     let mut bindings = Vec::new();
     for (port, published) in settings.ports.iter().flatten() {
-        let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-        let Ok(inner) = number.parse() else { continue };
-        exposed.push((inner, protocol.to_owned()));
+        let Some((inner, protocol)) = exposed_port(port) else { continue };
+        exposed.push((inner, protocol));
         bindings.extend(published.iter().flatten().filter_map(|published| {
             let outer = published.host_port.as_deref()?.parse().ok()?;
             Some(Binding { inner, address: host_address(published), outer })

@@ -4,6 +4,7 @@
 mod endpoint;
 mod engine;
 mod event;
+mod images;
 mod inspect;
 mod known;
 mod session;
@@ -19,6 +20,8 @@ use self::endpoint::Endpoint;
 use super::Change;
 use crate::problem::Problem;
 use crate::settings::{self, Settings};
+
+pub use images::{Image, look};
 
 /// Says what is wrong with the way to the engine as it was set, without trying it.
 pub fn check(settings: &settings::Docker) -> Result<(), Problem> {

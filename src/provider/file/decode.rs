@@ -2,41 +2,24 @@
 
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
-
+use super::known;
+use super::service::service;
 use crate::labels::bad_name;
 use crate::middleware::Spec;
 use crate::model::{
-    CertificateFiles, Desired, Failover, HighestRandomWeight, Items, LoadBalancer, Mirroring, Name,
-    Provider, Router, ServersTransport, Service, Sourced, Store, TlsOptions, Weighted,
+    CertificateFiles, Desired, Items, Name, Provider, Router, ServersTransport, Sourced, Store,
+    TlsOptions,
 };
 use crate::problem::{Code, Origin, Problem, Severity};
+use crate::tree::known::State;
 use crate::tree::{self, Node, suggest};
-
-/// Keys that Traefik knows and Wharf has not built, below one thing of a section.
-const NOT_BUILT: &[(&str, &[&str])] = &[
-    ("routers", &["parentRefs", "tls.certResolver"]),
-    (
-        "services",
-        &[
-            "middlewares",
-            "weighted.healthCheck",
-            "mirroring.healthCheck",
-            "failover.healthCheck",
-            "failover.errors",
-            "highestRandomWeight.healthCheck",
-        ],
-    ),
-    ("serversTransports", &["spiffe", "cipherSuites", "minVersion", "maxVersion"]),
-    ("stores", &["defaultGeneratedCert"]),
-];
 
 /// Reads a file. Each thing that can't be understood is left out alone.
 pub(super) fn decode(root: &Node) -> Desired {
     let mut desired = Desired::default();
     let mut problems = Vec::new();
     for (key, section) in root.entries() {
-        match known(key, &["http", "tls", "tcp", "udp"]) {
+        match named(key, &["http", "tls", "tcp", "udp"]) {
             Some("http") => http(section, &mut desired, &mut problems),
             Some("tls") => tls(section, &mut desired, &mut problems),
             Some(_) if section.is_empty() => {}
@@ -55,11 +38,11 @@ pub(super) fn decode(root: &Node) -> Desired {
     desired
 }
 
-fn known<'k>(key: &str, names: &[&'k str]) -> Option<&'k str> {
+pub(super) fn named<'k>(key: &str, names: &[&'k str]) -> Option<&'k str> {
     names.iter().copied().find(|name| name.eq_ignore_ascii_case(key))
 }
 
-fn unknown(key: &str, node: &Node, names: &[&str]) -> Problem {
+pub(super) fn unknown(key: &str, node: &Node, names: &[&str]) -> Problem {
     let mend = match suggest::nearest(key, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known here: {}", names.join(", ")),
@@ -72,8 +55,8 @@ fn http(section: &Node, desired: &mut Desired, problems: &mut Vec<Problem>) {
     const NAMES: [&str; 4] = ["routers", "middlewares", "services", "serversTransports"];
     refuse_value("http", section, problems);
     for (key, node) in section.entries() {
-        let mut reader = Reader { node, problems };
-        match known(key, &NAMES) {
+        let mut reader = Reader { part: "http", node, problems };
+        match named(key, &NAMES) {
             Some("routers") => reader.all("routers", "router", &mut desired.routers, router),
             Some("middlewares") => {
                 reader.all("middlewares", "middleware", &mut desired.middlewares, Spec::decode);
@@ -92,8 +75,8 @@ fn tls(section: &Node, desired: &mut Desired, problems: &mut Vec<Problem>) {
     const NAMES: [&str; 3] = ["certificates", "stores", "options"];
     refuse_value("tls", section, problems);
     for (key, node) in section.entries() {
-        let mut reader = Reader { node, problems };
-        match known(key, &NAMES) {
+        let mut reader = Reader { part: "tls", node, problems };
+        match named(key, &NAMES) {
             Some("certificates") => reader.certificates(&mut desired.tls.certificates),
             Some("stores") => {
                 reader.all("stores", "TLS store", &mut desired.tls.stores, tree::decode::<Store>);
@@ -117,6 +100,8 @@ fn refuse_value(key: &str, node: &Node, problems: &mut Vec<Problem>) {
 
 /// Reads the things of one section.
 struct Reader<'r> {
+    /// `http` or `tls`.
+    part: &'static str,
     node: &'r Node,
     problems: &'r mut Vec<Problem>,
 }
@@ -133,7 +118,7 @@ impl Reader<'_> {
         for (name, node) in self.node.entries() {
             let mut found = Vec::new();
             found.extend(bad_name(kind, name, node));
-            found.extend(not_built(section, node));
+            found.extend(not_built(self.part, section, node));
             let value = if found.is_empty() { decode(node, &mut found) } else { None };
             let name = Name::new(name, Provider::File);
             if value.is_none() && !found.iter().any(|p| p.severity == Severity::Error) {
@@ -174,18 +159,18 @@ impl Reader<'_> {
 }
 
 /// What is known to Traefik and not built here, by name.
-fn not_built(section: &str, node: &Node) -> Vec<Problem> {
-    let keys = NOT_BUILT.iter().find(|(name, _)| *name == section).map_or(&[][..], |row| row.1);
-    let found = keys.iter().filter_map(|key| Some((key, node.get(key)?)));
+fn not_built(part: &str, section: &str, node: &Node) -> Vec<Problem> {
+    let found = known::thing(part, section).map(|schema| schema.refused(node)).unwrap_or_default();
     found
-        .map(|(key, node)| {
-            let text = format!("`{key}` is not built yet");
-            let mend = match *key {
-                "tls.certResolver" | "defaultGeneratedCert" => {
-                    "write `tls: {}` and give the certificate under tls.certificates"
-                }
-                "middlewares" => "list them on the routers",
-                _ => "remove it",
+        .into_iter()
+        .map(|(path, node, option)| {
+            let text = format!("`{path}` is not built yet");
+            let mend = if path.starts_with("defaultGeneratedCert") {
+                "write `tls: {}` and give the certificate under tls.certificates"
+            } else if option.state == State::Removed {
+                option.meaning
+            } else {
+                "remove it"
             };
             Problem::error(Code::NotBuilt, node.origin.clone(), text).mend(mend)
         })
@@ -195,68 +180,6 @@ fn not_built(section: &str, node: &Node) -> Vec<Problem> {
 fn router(node: &Node, problems: &mut Vec<Problem>) -> Option<Router> {
     // A router of nothing but defaults has no rule, which the compiler says better.
     if node.is_empty() { Some(Router::default()) } else { tree::decode(node, problems) }
-}
-
-fn service(node: &Node, problems: &mut Vec<Problem>) -> Option<Service> {
-    const NAMES: [&str; 5] =
-        ["loadBalancer", "weighted", "mirroring", "failover", "highestRandomWeight"];
-    let mut kinds = node.entries();
-    let Some((key, section)) = kinds.next() else {
-        let text = "a service without a kind";
-        let problem = Problem::error(Code::BadValue, node.origin.clone(), text);
-        problems.push(problem.mend("set `loadBalancer` with `servers`"));
-        return None;
-    };
-    if let Some((second, other)) = kinds.next() {
-        let text = format!("one service with two kinds, `{key}` and `{second}`");
-        let problem = Problem::error(Code::BadValue, other.origin.clone(), text);
-        problems.push(problem.mend("declare two services"));
-        return None;
-    }
-    match known(key, &NAMES) {
-        Some("loadBalancer") => load_balancer(section, problems).map(Service::LoadBalancer),
-        Some("weighted") => decode_kind::<Weighted>(section, problems).map(Service::Weighted),
-        Some("mirroring") => decode_kind::<Mirroring>(section, problems).map(Service::Mirroring),
-        Some("failover") => decode_kind::<Failover>(section, problems).map(Service::Failover),
-        Some(_) => {
-            decode_kind::<HighestRandomWeight>(section, problems).map(Service::HighestRandomWeight)
-        }
-        None => {
-            problems.push(unknown_kind(key, section, &NAMES));
-            None
-        }
-    }
-}
-
-fn unknown_kind(key: &str, section: &Node, names: &[&str]) -> Problem {
-    let mut problem = unknown(key, section, names);
-    problem.text = format!("no kind of service `{key}`").into();
-    problem
-}
-
-fn decode_kind<T: DeserializeOwned>(node: &Node, problems: &mut Vec<Problem>) -> Option<T> {
-    tree::decode(node, problems)
-}
-
-fn load_balancer(node: &Node, problems: &mut Vec<Problem>) -> Option<LoadBalancer> {
-    if let Some(server) = node.child("server") {
-        let text = "`server` is for labels; a file lists `servers`";
-        let problem = Problem::error(Code::UnknownKey, server.origin.clone(), text);
-        problems.push(problem.mend("write servers: [{url: \"http://10.0.0.5:80\"}]"));
-        return None;
-    }
-    let balancer: LoadBalancer = tree::decode(node, problems)?;
-    for (index, server) in balancer.servers.iter().enumerate() {
-        if server.url.is_empty() {
-            let key = format!("servers.[{index}]");
-            let origin = node.get(&key).map_or(&node.origin, |node| &node.origin);
-            let problem =
-                Problem::error(Code::BadValue, origin.clone(), "a server without a `url`");
-            problems.push(problem.mend("write url: http://10.0.0.5:80"));
-            return None;
-        }
-    }
-    Some(balancer)
 }
 
 /// Puts one file's content to that of others. What two files name the same stays with the
@@ -344,10 +267,6 @@ mod tests {
         for (bad, text) in [
             ("routers: {bad: {rul: x}}", "no such key `rul`; did you mean `rule`?"),
             ("routers: {bad: {priority: abc}}", "priority"),
-            (
-                "routers: {bad: {rule: x, tls: {certResolver: le}}}",
-                "`tls.certResolver` is not built",
-            ),
             ("routers: {bad: {rule: x, parentRefs: [a]}}", "`parentRefs` is not built"),
             ("routers: {b@d: {rule: x}}", "holds an @"),
             (
@@ -357,8 +276,8 @@ mod tests {
             ("services: {bad: {loadBalancer: {servers: [{weight: 1}]}}}", "without a `url`"),
             ("services: {bad: {loadBalancer: {server: {port: 1}}}}", "is for labels"),
             (
-                "services: {bad: {failover: {service: a, fallback: b, errors: {status: [500]}}}}",
-                "`failover.errors` is not built",
+                "services: {bad: {failover: {service: a, error: {status: [500]}}}}",
+                "no such key `error`; did you mean `errors`?",
             ),
             ("serversTransports: {bad: {spiffe: {}}}", "`spiffe` is not built"),
             ("serversTransports: {bad: {dialTimeout: 1}}", "no such key `dialTimeout`"),

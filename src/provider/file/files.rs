@@ -268,9 +268,12 @@ fn named(desired: &Desired) -> BTreeMap<PathBuf, Option<Stamp>> {
     let certificates = desired.tls.certificates.iter().map(|item| &item.value);
     let stores = desired.tls.stores.values();
     let defaults = stores.filter_map(|item| item.value.default_certificate.as_ref());
+    let transports = || desired.transports.values().map(|item| &item.value);
     certificates
         .chain(defaults)
+        .chain(transports().flat_map(|transport| &transport.certificates))
         .flat_map(|files| [&files.cert_file, &files.key_file])
+        .chain(transports().flat_map(|transport| &transport.root_cas))
         .filter(|file| !file.contains("-----BEGIN") && !file.is_empty())
         .map(|file| (PathBuf::from(file), Stamp::of(Path::new(file))))
         .collect()
@@ -368,21 +371,24 @@ mod tests {
 
     #[test]
     fn a_renewed_certificate_is_a_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, pem) = (folder.path().join("tls.yml"), folder.path().join("a.pem"));
-        fs::write(&pem, "old").unwrap();
-        let pem_path = pem.display();
-        let text =
-            format!("tls:\n  certificates:\n  - certFile: {pem_path}\n    keyFile: {pem_path}\n");
-        fs::write(&path, text).unwrap();
-        let mut files = Files::new(Source::File(path));
-        files.read();
-        assert!(!files.is_stale());
+        for text in [
+            "tls:\n  certificates:\n  - certFile: PEM\n    keyFile: PEM\n",
+            "http:\n  serversTransports:\n    t: {rootCAs: [PEM]}\n",
+            "http:\n  serversTransports:\n    t: {certificates: [{certFile: PEM, keyFile: PEM}]}\n",
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, pem) = (folder.path().join("tls.yml"), folder.path().join("a.pem"));
+            fs::write(&pem, "old").unwrap();
+            fs::write(&path, text.replace("PEM", &pem.display().to_string())).unwrap();
+            let mut files = Files::new(Source::File(path));
+            files.read();
+            assert!(!files.is_stale());
 
-        fs::write(&pem, "longer than before").unwrap();
+            fs::write(&pem, "longer than before").unwrap();
 
-        assert!(files.is_stale());
-        assert!(files.read());
-        assert!(!files.is_stale());
+            assert!(files.is_stale(), "{text}");
+            assert!(files.read(), "{text}");
+            assert!(!files.is_stale(), "{text}");
+        }
     }
 }

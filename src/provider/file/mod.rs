@@ -4,6 +4,8 @@
 
 mod decode;
 mod files;
+mod known;
+mod service;
 mod watch;
 
 use std::path::PathBuf;
@@ -15,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::Change;
 use crate::problem::{Code, Origin, Problem};
 use crate::settings::{self, Settings};
+
+pub use known::options;
 
 /// What is read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,11 +2,16 @@ use http::{HeaderMap, HeaderValue, Method};
 use proptest::prelude::*;
 
 use super::super::index::Index;
+use super::super::trie::Span;
 use super::*;
-use crate::rule;
+use crate::rule::{self, Syntax};
 
 fn program(rule: &str) -> Program {
-    Program::compile(&rule::parse(rule).unwrap()).unwrap()
+    Program::compile(&rule::parse(rule, Syntax::V3).unwrap()).unwrap()
+}
+
+fn v2(rule: &str) -> Program {
+    Program::compile(&rule::parse(rule, Syntax::V2).unwrap()).unwrap()
 }
 
 fn view<'a>(host: &'a str, path: &'a str, headers: &'a HeaderMap) -> View<'a> {
@@ -60,6 +65,60 @@ fn matchers_match_as_in_traefik() {
     }
 }
 
+/// The answers are those of Traefik 3.7.15.
+#[test]
+fn v2_matchers_match_as_in_traefik() {
+    let mut headers = HeaderMap::new();
+    headers.append("x-a", HeaderValue::from_static("1"));
+    headers.append("x-a", HeaderValue::from_static("two"));
+    headers.append("x-b", HeaderValue::from_static("2"));
+    let request = view("a.example.org", "/a/12/x", &headers);
+    let cases = [
+        ("Host(`b.test`, `A.Example.org`)", true),
+        ("Host(`*.example.org`)", false),
+        ("Host(`*`)", false),
+        ("HostHeader(`a.example.org.`)", true),
+        ("HostHeader(`b`, `c`)", false),
+        ("HostRegexp(`{sub:[A-Z]+}.example.org`)", true),
+        ("HostRegexp(`{sub}.org`)", false),
+        ("HostRegexp(`x`, `{any:.+}`)", true),
+        ("HostRegexp(`a.example.org:80`)", false),
+        ("Path(`/a/12/x`, `/b`)", true),
+        ("Path(`/a/{id:[0-9]+}/{rest}`)", true),
+        ("Path(`/a/{id:[0-9]+}`)", false),
+        ("PathPrefix(`/b`, `/a/{id:[0-9]+}`)", true),
+        ("PathPrefix(`/{x:b|c}`)", false),
+        ("Method(`post`, `get`)", true),
+        ("Headers(`X-A`, `1`, `X-B`, `2`)", true),
+        ("Headers(`X-A`, `1`, `X-B`, `1`)", false),
+        ("Headers(`X-A`, `3`, `X-A`, `two`)", true),
+        ("HeadersRegexp(`X-A`, `^t`)", true),
+        ("Query(`a=1`)", true),
+        ("Query(`a=`, `flag=`)", true),
+        ("Query(`a=2`)", false),
+        ("Query(`a={x:[0-9]+}`)", true),
+        ("Query(`none={x}`)", false),
+        ("ClientIP(`192.168.0.0/16`, `10.0.0.0/8`)", true),
+        ("!(Host(`a.example.org`) || Path(`/x`)) || host(`a.example.org`)", true),
+    ];
+    for (rule, expected) in cases {
+        assert_eq!(v2(rule).matches(&request, Separators::default()), expected, "{rule}");
+    }
+
+    let twice = View { query: "a=2&a=1", ..request };
+    assert!(!v2("Query(`a=1`)").matches(&twice, Separators::default()));
+}
+
+#[test]
+fn v2_rules_stand_where_they_can_match() {
+    let places = |rule: &str| v2(rule).places().to_vec();
+
+    let lists = places("Host(`a`, `b`) && PathPrefix(`/x`, `/y/{id}`)");
+    assert_eq!(lists.len(), 4);
+    assert!(lists.iter().any(|place| &*place.path == "/y/" && place.span == Span::Below));
+    assert_eq!(v2("Host(`A`, `b`) || HostHeader(`c`) || HostRegexp(`d`)").hosts(), ["a", "b"]);
+}
+
 #[test]
 fn a_request_without_host_matches_the_star_only() {
     let headers = HeaderMap::new();
@@ -86,7 +145,10 @@ fn arguments_that_do_not_compile_are_named_in_traefik_words() {
         ),
     ];
     for (rule, text) in cases {
-        assert_eq!(Program::compile(&rule::parse(rule).unwrap()).unwrap_err().text, text);
+        assert_eq!(
+            Program::compile(&rule::parse(rule, Syntax::V3).unwrap()).unwrap_err().text,
+            text
+        );
     }
 }
 
@@ -105,8 +167,8 @@ fn a_rule_stands_only_where_it_can_match() {
     assert_eq!(places(&format!("({many}) && ({many})")), 1);
 }
 
-fn rules() -> impl Strategy<Value = String> {
-    let leaf = prop_oneof![
+fn leaves() -> impl Strategy<Value = String> {
+    prop_oneof![
         "(a|b|c)(\\.(a|b))?".prop_map(|host| format!("Host(`{host}`)")),
         "\\*(\\.(a|b))?".prop_map(|host| format!("Host(`{host}`)")),
         "[abc]".prop_map(|text| format!("HostRegexp(`{text}`)")),
@@ -115,7 +177,31 @@ fn rules() -> impl Strategy<Value = String> {
         "[ab]".prop_map(|text| format!("PathRegexp(`{text}$`)")),
         Just("Method(`GET`)".to_owned()),
         Just("Method(`POST`)".to_owned()),
-    ];
+    ]
+}
+
+fn v2_leaves() -> impl Strategy<Value = String> {
+    let template = || "(/([ab]{0,2}|\\{x\\}|\\{y:a\\|b\\})){1,3}";
+    prop_oneof![
+        "(a|b|c)(\\.(a|b))?`, `[abc]".prop_map(|hosts| format!("Host(`{hosts}`)")),
+        "\\*(\\.(a|b))?".prop_map(|host| format!("Host(`{host}`)")),
+        "(\\{x\\}|\\{y:a\\|b\\}|[abc])(\\.(a|b))?".prop_map(|host| format!("HostRegexp(`{host}`)")),
+        template().prop_map(|path| format!("PathPrefix(`{path}`, `/b`)")),
+        (template(), template()).prop_map(|(one, two)| format!("Path(`{one}`, `{two}`)")),
+        Just("Query(`a=1`, `flag=`)".to_owned()),
+        Just("Method(`POST`, `GET`)".to_owned()),
+    ]
+}
+
+/// Rules of both syntaxes, as they stand beside each other on one entry point.
+fn programs() -> impl Strategy<Value = Program> {
+    prop_oneof![
+        nested(leaves().boxed()).prop_map(|rule| program(&rule)),
+        nested(v2_leaves().boxed()).prop_map(|rule| v2(&rule)),
+    ]
+}
+
+fn nested(leaf: BoxedStrategy<String>) -> impl Strategy<Value = String> {
     leaf.prop_recursive(3, 12, 3, |inner| {
         let two = (inner.clone(), inner.clone());
         prop_oneof![
@@ -129,10 +215,9 @@ fn rules() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn the_index_finds_what_a_linear_scan_finds(
-        rules in prop::collection::vec(rules(), 0..12),
+        programs in prop::collection::vec(programs(), 0..12),
         requests in prop::collection::vec(("((a|b|c)(\\.(a|b)){0,2})?", "(/[ab]{0,2}){1,4}"), 1..12),
     ) {
-        let programs: Vec<_> = rules.iter().map(|rule| program(rule)).collect();
         let index = Index::build(programs.iter().map(Program::places));
         let headers = HeaderMap::new();
         for (host, path) in &requests {
