@@ -105,6 +105,71 @@ fn a_wrong_command_or_flag_names_the_nearest_and_fails() {
 }
 
 #[test]
+fn check_names_what_is_wrong_and_starts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    // A port that is taken: whoever listened would fail.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dynamic = file(
+        "dynamic.yml",
+        "http:\n  routers:\n    a:\n      rule: Host(`a`)\n      service: api@internal\n      \
+         middlewares: [nope]\n    b: {rule: 'Host(`a`) && Host(`b`)', service: noop@internal}\n",
+    );
+    let address = listener.local_addr().unwrap();
+    let config = file(
+        "traefik.yml",
+        &format!(
+            "entryPoints: {{web: {{address: \"{address}\"}}}}\napi: {{}}\n\
+             providers: {{file: {{filename: {dynamic}}}}}\n"
+        ),
+    );
+
+    let (status, text) = outcome(&["check", "--configFile", &config]);
+    assert_eq!(status, Some(1), "{text}");
+    for words in [
+        "dynamic.yml:3:5: router a@file: middleware \"nope@file\" does not exist",
+        "dynamic.yml:7:5: router b@file: no request can match the rule",
+        "1 error, 1 warning in 2 routers, 0 services, 0 middlewares",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+
+    let (status, text) = outcome(&["check", "--format", "json", &format!("--configFile={config}")]);
+    assert_eq!(status, Some(1), "{text}");
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&report["errors"], &report["warnings"]), (&1.into(), &1.into()), "{text}");
+    assert_eq!(report["problems"][0]["code"], "unknown-name");
+
+    file("dynamic.yml", "http: {routers: {a: {rule: Host(`a`), service: api@internal}}}\n");
+    let (status, text) = outcome(&["check", &format!("--configFile={config}")]);
+    assert_eq!(
+        (status, &*text),
+        (Some(0), "0 errors, 0 warnings in 1 router, 0 services, 0 middlewares\n")
+    );
+}
+
+#[test]
+fn check_fails_where_it_can_not_look() {
+    for (arguments, words) in [
+        (&["check", "--api.insecur"][..], "error: flag --api.insecur: no such option"),
+        (&["check", "/nowhere/compose.yml"], "error: /nowhere/compose.yml: can't be read"),
+        (&["check", "--format=xml"], "check: no format \"xml\"; use text or json"),
+        (
+            &["check", "--providers.docker.endpoint=unix:///nowhere/docker.sock"],
+            "error: engine unix:///nowhere/docker.sock: the Docker engine can't be followed",
+        ),
+    ] {
+        let (status, text) = outcome(arguments);
+        assert_eq!(status, Some(1), "{arguments:?}");
+        assert!(text.contains(words), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
 fn a_busy_port_is_named_with_the_mend() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

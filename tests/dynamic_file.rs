@@ -11,9 +11,12 @@ use tokio_util::sync::CancellationToken;
 use wharf::model::Desired;
 use wharf::provider::{self, Change};
 use wharf::settings::{File, Settings};
+use wharf::tree::known::State;
 
 struct Row {
     tier: u8,
+    /// With its placeholders.
+    written: String,
     path: String,
     kind: String,
     default: String,
@@ -25,11 +28,13 @@ fn rows() -> Vec<Row> {
         let [tier, path, kind, default, _] = line.split('\t').collect::<Vec<_>>()[..] else {
             panic!("{line}")
         };
+        let written = path.to_owned();
         let path = ["<router>", "<service>", "<transport>", "<store>", "<options>"]
             .iter()
             .fold(path.to_owned(), |path, name| path.replace(name, "x"));
         Row {
             tier: tier.parse().unwrap(),
+            written,
             path,
             kind: kind.to_owned(),
             default: default.to_owned(),
@@ -92,6 +97,12 @@ fn yaml(row: &Row, value: &str) -> String {
     text
 }
 
+/// The same in TOML.
+fn toml(yaml: &str) -> String {
+    let value: serde_json::Value = serde_saphyr::from_str(yaml).unwrap();
+    toml::to_string(&value).unwrap()
+}
+
 fn companions(row: &Row, name: &str) -> &'static str {
     match name {
         "certFile" => "keyFile: k, ",
@@ -102,8 +113,12 @@ fn companions(row: &Row, name: &str) -> &'static str {
 }
 
 async fn load(text: &str) -> Arc<Desired> {
+    load_as("dynamic.yml", text).await
+}
+
+async fn load_as(name: &str, text: &str) -> Arc<Desired> {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("dynamic.yml");
+    let path = folder.path().join(name);
     std::fs::write(&path, text).unwrap();
     let file =
         File { filename: path.to_string_lossy().into_owned(), watch: false, ..File::default() };
@@ -149,6 +164,15 @@ async fn every_option_is_seen_or_refused_by_name_and_the_rest_is_served() {
 
         let shown = shown(&desired);
         let problems: Vec<_> = desired.problems.iter().map(ToString::to_string).collect();
+        let in_toml = load_as("dynamic.toml", &toml(&text)).await;
+        if self::shown(&in_toml) != shown || in_toml.problems.len() != problems.len() {
+            failures.push(format!("{}: TOML differs: {:?}", row.path, in_toml.problems));
+        }
+        let is_said = provider::file::options()
+            .any(|option| option.path == row.written && option.state == State::Built);
+        if is_said != desired.problems.is_empty() {
+            failures.push(format!("{}: the table says otherwise: {problems:?}", row.path));
+        }
         let last = row.path.rsplit('.').next().unwrap().trim_end_matches("[n]").to_lowercase();
         let section = row.path.split('.').next().unwrap();
         let first = value.trim_matches(['[', '{', '}', ']']).split(',').next().unwrap();
@@ -202,4 +226,17 @@ async fn a_bad_value_names_its_line_and_leaves_out_its_own_thing() {
         }
     }
     assert!(failures.is_empty(), "{}:\n{}", failures.len(), failures.join("\n\n"));
+}
+
+#[test]
+fn the_table_in_the_crate_knows_every_key_of_the_reference() {
+    let known: Vec<_> = provider::file::options().collect();
+    for line in include_str!("reference/dynamic-file.tsv").lines().skip(1) {
+        let [_, path, kind, default, _] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        let option = known.iter().find(|option| option.path == path);
+        let found = option.map(|option| (option.kind, option.default));
+        assert_eq!(found, Some((kind, default)), "{path}");
+    }
 }

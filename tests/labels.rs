@@ -3,12 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected is to fail")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use wharf::labels::{Container, Decoder, Network};
 use wharf::model::{Desired, ReplicaState};
-use wharf::problem::Severity;
+use wharf::problem::{Code, Severity};
 use wharf::settings;
+use wharf::tree::known::State;
 
 /// Wharf leaves out the container where Traefik takes the value and fails later, or keeps
 /// going with less: see `bad_value` of each key.
@@ -152,6 +154,15 @@ fn is_named(desired: &Desired, row: &Row) -> bool {
     desired.problems.iter().any(|problem| problem.origin.to_string().contains(&key))
 }
 
+/// Whether the key is refused, or said to have no effect: not for its value, which is good.
+fn is_refused(desired: &Desired, row: &Row) -> bool {
+    let key = format!("traefik.{}", row.key);
+    desired.problems.iter().any(|problem| {
+        matches!(problem.code, Code::NotBuilt | Code::Notice)
+            && problem.origin.to_string().contains(&key)
+    })
+}
+
 fn is_left_out(desired: &Desired) -> bool {
     desired.routers.is_empty() && desired.services.is_empty() && desired.middlewares.is_empty()
 }
@@ -174,15 +185,12 @@ fn every_key_is_seen_in_the_model_or_refused_by_name() {
         // A switch that only says what is so anyway has nothing to show.
         let says_nothing = ["enable", "docker.allownonrunning"].contains(&row.key.as_str())
             && desired.problems.is_empty();
-        if !is_seen && !is_named(&desired, &row) && !says_nothing {
+        if !is_seen && !is_refused(&desired, &row) && !says_nothing {
             failures.push(format!("{} = {value}: {after} {:?}", row.key, desired.problems));
         }
     }
     assert!(failures.is_empty(), "{} keys:\n{}", failures.len(), failures.join("\n"));
 }
-
-/// The keys of the first tier that are not built yet, and why.
-const NOT_BUILT: &[&str] = &["http.routers.r.tls.certresolver"];
 
 #[test]
 fn every_key_of_the_first_tier_is_built() {
@@ -190,9 +198,34 @@ fn every_key_of_the_first_tier_is_built() {
     for row in rows().iter().filter(|row| row.tier == 1) {
         let desired = decode(&with(row, good_value(row)));
 
-        let is_built = desired.problems.iter().all(|problem| problem.severity != Severity::Error);
-        if is_built == NOT_BUILT.contains(&row.key.as_str()) {
+        if desired.problems.iter().any(|problem| problem.severity == Severity::Error) {
             failures.push(format!("{}: {:?}", row.key, desired.problems));
+        }
+    }
+    assert!(failures.is_empty(), "{} keys:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn what_the_table_says_of_a_key_is_what_happens() {
+    let mut failures = Vec::new();
+    for option in wharf::labels::options() {
+        let row = Row {
+            tier: 0,
+            key: concrete(&option.path.to_lowercase()),
+            kind: option.kind.to_owned(),
+            default: option.default.to_owned(),
+            bad: String::new(),
+        };
+        let desired = decode(&with(&row, good_value(&row)));
+
+        let is_not_built = desired.problems.iter().any(|problem| problem.code == Code::NotBuilt);
+        let is_as_said = match option.state {
+            State::Built => !is_not_built && !is_left_out(&desired),
+            State::Ignored => is_refused(&desired, &row) && !is_left_out(&desired),
+            State::Later | State::Removed => is_refused(&desired, &row) && is_left_out(&desired),
+        };
+        if !is_as_said {
+            failures.push(format!("{}: {:?}: {:?}", row.key, option.state, desired.problems));
         }
     }
     assert!(failures.is_empty(), "{} keys:\n{}", failures.len(), failures.join("\n"));
@@ -244,8 +277,7 @@ fn what_traefik_accepts_is_accepted_but_for_the_keys_that_are_stricter_on_purpos
         }
         let desired = decode(&with(row, "odd value"));
 
-        let is_not_built =
-            desired.problems.iter().any(|problem| problem.code == wharf::problem::Code::NotBuilt);
+        let is_not_built = desired.problems.iter().any(|problem| problem.code == Code::NotBuilt);
         let is_stricter = STRICTER.iter().any(|(key, _)| *key == row.key);
         if is_left_out(&desired) != (is_not_built || is_stricter) {
             failures.push(format!("{}: {:?}", row.key, desired.problems));
@@ -281,18 +313,38 @@ fn a_switch_with_another_text_is_off_with_all_keys_below_it() {
 }
 
 #[test]
-fn the_table_in_the_crate_knows_every_key_of_the_reference() {
-    let known = include_str!("../src/labels/known.tsv");
-    let mut ours: Vec<_> = known.lines().filter_map(|line| line.split_once('\t')).collect();
-    ours.sort_unstable();
-
-    let reference = include_str!("reference/labels.tsv");
-    for line in reference.lines().skip(1) {
-        let key = line.split('\t').nth(1).unwrap().strip_prefix("traefik.").unwrap();
-        let is_there = ours.iter().any(|(_, known)| {
-            *known == key || known.strip_suffix(".*").is_some_and(|known| known == key)
-        });
-        assert!(is_there, "{key}");
+fn the_table_in_the_crate_knows_every_key_of_the_reference_and_no_other() {
+    let known: BTreeMap<_, _> = wharf::labels::options()
+        .map(|option| (format!("traefik.{}", option.path.to_lowercase()), option))
+        .collect();
+    let mut left: BTreeSet<_> = known.keys().cloned().collect();
+    for line in include_str!("reference/labels.tsv").lines().skip(1) {
+        let [_, key, kind, default, ..] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        let key = if kind == "map" { format!("{key}.*") } else { key.to_owned() };
+        let option = known.get(&key).unwrap_or_else(|| panic!("{key}"));
+        assert_eq!((option.kind, option.default), (kind, default), "{key}");
+        left.remove(&key);
     }
-    assert_eq!(ours.len(), reference.lines().count() - 1);
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn every_table_of_the_crate_has_five_columns_known_states_and_each_key_once() {
+    for table in [
+        include_str!("../src/labels/known.tsv"),
+        include_str!("../src/middleware/known.tsv"),
+        include_str!("../src/provider/file/known.tsv"),
+        include_str!("../src/settings/known.tsv"),
+    ] {
+        let mut seen = BTreeSet::new();
+        for line in table.lines().skip(1) {
+            let columns: Vec<_> = line.split('\t').collect();
+            let [state, path, kind, default, meaning] = columns[..] else { panic!("{line}") };
+            assert!(matches!(state, "built" | "later" | "removed" | "ignored"), "{line}");
+            assert!(![path, kind, default, meaning].contains(&""), "{line}");
+            assert!(seen.insert(path.to_lowercase()), "twice: {path}");
+        }
+    }
 }

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// The modules, from those that know least to those that know most.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 22] = [
     "problem",
     "tree",
     "rule",
     "settings",
+    "otlp",
     "message",
     "observe",
     "upstream",
@@ -22,6 +23,7 @@ const ORDER: [&str; 20] = [
     "provider",
     "route",
     "tls",
+    "acme",
     "table",
     "compile",
     "api",

@@ -83,6 +83,14 @@ def _(_none):
     equal(bad, [])
 
 
+@checks("what is made from the tables of options is up to date")
+def _(_none):
+    command = ["cargo", "test", "--locked", "-q", "--test", "documents"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    stale = re.search(r"stale: .*", done.stdout + done.stderr)
+    equal(done.returncode, 0, stale[0] if stale else done.stderr[-700:])
+
+
 @checks("the code's own documentation has no broken link")
 def _(_none):
     done = subprocess.run(

@@ -5,10 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use wharf::message::{Connection, EntryPoint, forwarded, hop, host, path};
+use wharf::message::trace::{Parent, redact};
+use wharf::message::{Aliases, Connection, EntryPoint, StatusRanges, forwarded, hop, host, path};
+use wharf::middleware::predicate::{self, Function, Kind, Value};
 use wharf::model::Router;
 use wharf::problem::{ContainerRef, Origin};
-use wharf::rule::{self, constraint};
+use wharf::route::Program;
+use wharf::rule::{self, Syntax, constraint};
 use wharf::settings::GoDuration;
 use wharf::tree::{self, Node};
 
@@ -45,6 +48,43 @@ pub(crate) const TARGETS: &[Target] = &[
         check: check_rule,
     },
     Target {
+        name: "v2 rule",
+        seeds: &[
+            "Host(`a.test`, `b.test`) && Path(`/a/{id:[0-9]{2}}`, `/b`)",
+            "HostRegexp(`{sub:[a-z]+}.test`) || Query(`a=1`, `b={x}`) && ClientIP(`::1`)",
+            "Headers(`X-A`, `b`) && !HeadersRegexp(`X-B`, `^c`)",
+        ],
+        words: &[
+            "{",
+            "}",
+            ":",
+            "{x:",
+            "`, `",
+            "Host(`",
+            "`)",
+            " && ",
+            "=",
+            "(",
+            "[",
+            "PathPrefix(`/",
+        ],
+        check: |input| {
+            let text = text(input);
+            match rule::parse(&text, Syntax::V2) {
+                Ok(expr) => drop(Program::compile(&expr).map(|program| program.hosts())),
+                Err(error) => {
+                    assert!(error.span.start <= error.span.end && error.span.end <= text.len());
+                }
+            }
+        },
+    },
+    Target {
+        name: "trace",
+        seeds: &["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=1&b=%20&c+d=;&=x"],
+        words: &["00-", "-", "ff", "0000000000000000", "%", "&", "=", "+", ";"],
+        check: check_trace,
+    },
+    Target {
         name: "constraint",
         seeds: &["Label(`a`, `b`) && !LabelRegex(`c`, `^d+$`)"],
         words: &["Label(`", "`, `", "`)", "LabelRegex(", " && ", "||", "!"],
@@ -55,12 +95,51 @@ pub(crate) const TARGETS: &[Target] = &[
         },
     },
     Target {
+        name: "predicate",
+        seeds: &[
+            "ResponseCodeRatio(500, 600, 0, 600) > 0.3 && !(IsNetworkError() || Attempts() <= 2)",
+            "LatencyAtQuantileMS(50.0) >= 100 || RequestMethod() == \"GET\" && Attempts() != 1",
+        ],
+        words: &[
+            "(",
+            ")",
+            ",",
+            "!",
+            "&&",
+            " || ",
+            "<=",
+            "==",
+            "Attempts()",
+            "1e9",
+            ".5",
+            "\"",
+            "0x",
+        ],
+        check: check_predicate,
+    },
+    Target {
         name: "duration",
         seeds: &["1h2m3.5s", "-10ms", "90", "1.5us"],
         words: &["9", "h", "ms", "\u{b5}s", ".", "-", "+", "e9", "99999999999"],
         check: |input| {
             if let Ok(duration) = text(input).parse::<GoDuration>() {
                 assert_eq!(duration.to_string().parse(), Ok(duration), "prints what it reads");
+            }
+        },
+    },
+    Target {
+        name: "statuses",
+        seeds: &["404", "500-599", "599-500-1"],
+        words: &["-", "9", "+", "99999999999999999999", " "],
+        check: |input| {
+            let texts = [text(input)];
+            if let Ok(ranges) = StatusRanges::parse(&texts) {
+                let holds = (100..=999).any(|code| {
+                    http::StatusCode::from_u16(code).is_ok_and(|status| ranges.contain(status))
+                });
+                let is_inverted = StatusRanges::inverted(&texts).next().is_some();
+                assert!(!(holds && is_inverted), "{texts:?}");
+                assert!(!holds || ranges.width() > 0, "{texts:?}");
             }
         },
     },
@@ -138,6 +217,7 @@ fn entry_point() -> EntryPoint {
         sanitize_path: true,
         encode_query_semicolons: false,
         refused_escapes: Box::default(),
+        aliases: Aliases::Keep,
         is_admin: false,
     }
 }
@@ -204,16 +284,44 @@ fn check_forwarded(input: &[u8]) {
     }
 }
 
+fn check_trace(input: &[u8]) {
+    let parent = Parent::parse(input);
+    assert_eq!(parent, Parent::parse(input));
+    let safe = ["safe".into()];
+    let once = redact(&text(input), &safe);
+    assert_eq!(redact(&once, &safe), once, "redacting again changes nothing");
+}
+
 fn text(input: &[u8]) -> String {
     String::from_utf8_lossy(input).into_owned()
 }
 
+fn check_predicate(input: &[u8]) {
+    const fn function(
+        name: &'static str,
+        takes: &'static [Kind],
+        gives: Kind,
+    ) -> Function<&'static str> {
+        Function { name, takes, gives, make: |_| Some("") }
+    }
+    const FUNCTIONS: &[Function<&str>] = &[
+        function("Attempts", &[], Kind::Int),
+        function("IsNetworkError", &[], Kind::Truth),
+        function("LatencyAtQuantileMS", &[Kind::Float], Kind::Int),
+        function("RequestMethod", &[], Kind::Text),
+        function("ResponseCodeRatio", &[Kind::Int; 4], Kind::Float),
+    ];
+    if let Ok(predicate) = predicate::parse(&text(input), FUNCTIONS) {
+        let _ = predicate.holds(&mut |_| Value::Int(1));
+    }
+}
+
 fn check_rule(input: &[u8]) {
     let text = text(input);
-    match rule::parse(&text) {
+    match rule::parse(&text, Syntax::V3) {
         Ok(expr) => {
             let printed = expr.to_string();
-            assert_eq!(rule::parse(&printed), Ok(expr), "{printed}");
+            assert_eq!(rule::parse(&printed, Syntax::V3), Ok(expr), "{printed}");
         }
         Err(error) => {
             assert!(error.span.start <= error.span.end && error.span.end <= text.len());

@@ -86,6 +86,16 @@ class Process:
     def log(self):
         return Path(self.output.name).read_text(errors="replace")
 
+    def open_files(self):
+        """What its file descriptors are, as the system names them."""
+        found = []
+        for link in Path(f"/proc/{self.child.pid}/fd").iterdir():
+            try:
+                found.append(str(link.readlink()))
+            except OSError:  # closed meanwhile
+                pass
+        return found
+
     def signal(self, number):
         self.child.send_signal(number)
 
@@ -111,9 +121,9 @@ class Process:
 class Proxy(Process):
     """The proxy with these flags; web and the API on free ports."""
 
-    def __init__(self, name="proxy", flags=(), dynamic=None, entry_points=("web",), env=None):
+    def __init__(self, name="proxy", flags=(), dynamic=None, entry_points=("web",), env=None, ports=None):
         folder = fresh(name)
-        ports = free_ports(len(entry_points) + 1)
+        ports = [*ports, *free_ports(1)] if ports else free_ports(len(entry_points) + 1)
         self.ports = dict(zip(entry_points, ports))
         self.port, self.api = ports[0], ports[-1]
         arguments = [f"--entryPoints.{entry}.address=127.0.0.1:{port}" for entry, port in self.ports.items()]

@@ -1,0 +1,83 @@
+"""A certificate authority of the tests' own: pebble, with the DNS that it asks."""
+
+import json
+import shutil
+import subprocess
+import urllib.request
+
+from .checks import Skip, eventually
+from .proxy import Process, fresh, free_ports, listens
+
+
+def openssl(*arguments):
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+class CA:
+    """Validates at these ports of this machine; `faults` are pebble's variables."""
+
+    def __init__(self, http_port, tls_port, seconds=None, **faults):
+        if not shutil.which("pebble") or not shutil.which("pebble-challtestsrv"):
+            raise Skip("pebble is missing: apt-get install pebble")
+        self.folder = fresh("ca")
+        self.port, management, dns, self.dns_management = free_ports(4)
+        self.url = f"https://localhost:{self.port}/dir"
+        self.root = self.folder / "ca.pem"
+        self.certificate()
+        settings = {
+            "listenAddress": f"127.0.0.1:{self.port}",
+            "managementListenAddress": f"127.0.0.1:{management}",
+            "certificate": str(self.folder / "cert.pem"),
+            "privateKey": str(self.folder / "key.pem"),
+            "httpPort": http_port,
+            "tlsPort": tls_port,
+            "ocspResponderURL": "",
+            "externalAccountBindingRequired": False,
+        }
+        if seconds:
+            settings["certificateValidityPeriod"] = seconds
+        (self.folder / "pebble.json").write_text(json.dumps({"pebble": settings}))
+        self.dns = Process(
+            ["pebble-challtestsrv", "-defaultIPv6", "", "-defaultIPv4", "127.0.0.1", "-http01", "", "-https01", "", "-tlsalpn01", "",
+             "-dns01", f"127.0.0.1:{dns}", "-management", f"127.0.0.1:{self.dns_management}"],
+            "ca-dns",
+        )  # fmt: skip
+        variables = {"PEBBLE_VA_NOSLEEP": "1", **{name: str(value) for name, value in faults.items()}}
+        self.pebble = Process(
+            ["pebble", "-config", str(self.folder / "pebble.json"), "-dnsserver", f"127.0.0.1:{dns}"], "pebble", env=variables
+        )
+        try:
+            eventually(10, lambda: listens(self.port) and listens(self.dns_management))
+        except BaseException:
+            self.stop()
+            raise
+
+    def certificate(self):
+        """The CA's own API is behind TLS: a root, and a certificate for localhost."""
+        file = lambda name: str(self.folder / name)  # noqa: E731
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        openssl("req", "-x509", *key, "-days", "30", "-subj", "/CN=tests", "-keyout", file("root.key"), "-out", file("ca.pem"))
+        openssl("req", *key, "-subj", "/CN=localhost", "-keyout", file("key.pem"), "-out", file("csr.pem"))
+        (self.folder / "names").write_text("subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")
+        openssl(
+            "x509", "-req", "-in", file("csr.pem"), "-CA", file("ca.pem"), "-CAkey", file("root.key"), "-CAcreateserial",
+            "-days", "30", "-extfile", file("names"), "-out", file("cert.pem"),
+        )  # fmt: skip
+
+    def tell_dns(self, what, **about):
+        body = json.dumps(about).encode()
+        urllib.request.urlopen(f"http://127.0.0.1:{self.dns_management}/{what}", body, timeout=10).read()
+
+    def orders(self):
+        """Certificates that were made so far."""
+        return self.pebble.log.count("Issued certificate serial")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        self.pebble.stop()
+        self.dns.stop()

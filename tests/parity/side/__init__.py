@@ -1,0 +1,1 @@
+"""What the side-by-side checks are made of: see tests/parity/parity.py."""
