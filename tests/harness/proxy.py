@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import random
 import shutil
 import signal
 import socket
@@ -14,16 +15,21 @@ from .web import ask
 
 
 def free_ports(count):
-    """Ports nobody listens on now; held together so that they differ."""
-    held = [socket.socket() for _n in range(count)]
-    try:
-        for each in held:
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in held]
-    finally:
-        for each in held:
-            each.close()
+    """Ports nobody listens on now. They lie below the range the kernel takes clients' ports
+    from, since one of those may be taken between our look and the program's bind (and a
+    client that connects to a dead one of those can meet itself)."""
+    found = []
+    while len(found) < count:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return found
 
 
 def listens(port, host="127.0.0.1"):

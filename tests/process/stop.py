@@ -30,6 +30,11 @@ def proxy(server, *flags, **more):
     return started
 
 
+def in_flight(running):
+    """Waits until a request is with the server."""
+    eventually(5, lambda: any(r["inFlight"] for each in running.get("/api/wharf/replicas").values() for r in each))
+
+
 def refuses(port):
     try:
         listens(port)
@@ -42,9 +47,8 @@ def refuses(port):
 def _(server):
     for number in (signal.SIGTERM, signal.SIGINT):
         with proxy(server) as running, ThreadPoolExecutor() as pool:
-            slow = pool.submit(running.ask, "/slow?ms=1500")
-            eventually(2, lambda: ask("127.0.0.1", server.port, "/health").status == 200)
-            time.sleep(0.3)  # the request has no sign of its own at the proxy
+            slow = pool.submit(running.ask, "/slow?ms=3000")
+            in_flight(running)
             running.signal(number)
             eventually(2, lambda: refuses(running.port))
             answer = slow.result()
@@ -70,7 +74,7 @@ def _(server):
 def _(server):
     with proxy(server, "--entryPoints.web.transport.lifeCycle.graceTimeOut=1s") as running, ThreadPoolExecutor() as pool:
         slow = pool.submit(running.ask, "/slow?ms=20000")
-        time.sleep(0.3)  # as above
+        in_flight(running)
         running.signal(signal.SIGTERM)
         start = time.monotonic()
         equal(running.ended(6), 0)
@@ -80,13 +84,13 @@ def _(server):
 
 @checks("requestAcceptGraceTimeout: ping turns 503 while requests are still taken, then the door closes")
 def _(server):
-    flags = [f"--entryPoints.{e}.transport.lifeCycle.requestAcceptGraceTimeout=2s" for e in ("web", "traefik")]
+    flags = [f"--entryPoints.{e}.transport.lifeCycle.requestAcceptGraceTimeout=5s" for e in ("web", "traefik")]
     with proxy(server, *flags) as running:
         equal(ask("127.0.0.1", running.api, "/ping").status, 200)
         running.signal(signal.SIGTERM)
         eventually(1, lambda: ask("127.0.0.1", running.api, "/ping").status == 503)
         equal(running.ask("/").status, 200)
-        eventually(4, lambda: refuses(running.port))
+        eventually(6, lambda: refuses(running.port))
         equal(running.ended(5), 0)
 
 
@@ -94,7 +98,7 @@ def _(server):
 def _(server):
     with proxy(server) as running, ThreadPoolExecutor() as pool:
         pool.submit(running.ask, "/slow?ms=20000")
-        time.sleep(0.3)  # as above
+        in_flight(running)
         running.signal(signal.SIGTERM)
         eventually(2, lambda: refuses(running.port))
         running.signal(signal.SIGTERM)
