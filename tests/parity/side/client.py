@@ -94,7 +94,7 @@ class Connection:
 
     def is_closed(self):
         """Whether the other side has ended the connection."""
-        self.socket.settimeout(0.3)
+        self.socket.settimeout(3)
         try:
             return self.socket.recv(1) == b""
         except (TimeoutError, ssl.SSLWantReadError):
