@@ -26,7 +26,9 @@ impl Plan {
                 .names
                 .iter()
                 .map(lower)
-                .map(|(name, mode)| (name, mode != FieldMode::Drop))
+                // As Traefik: fields can't be redacted, which leaves them to the default.
+                .filter(|(_, mode)| *mode != FieldMode::Redact)
+                .map(|(name, mode)| (name, mode == FieldMode::Keep))
                 .collect(),
             header_default: fields.headers.default_mode,
             headers: fields.headers.names.iter().map(lower).collect(),
@@ -51,7 +53,8 @@ impl Plan {
         if self.drops_headers() {
             return Captured::default();
         }
-        let kept = headers.keys().filter_map(|name| {
+        // As Traefik, to which Host is no field: the line has RequestHost.
+        let kept = headers.keys().filter(|name| *name != http::header::HOST).filter_map(|name| {
             let mode = self.headers.get(name.as_str()).copied().unwrap_or(self.header_default);
             let value = match mode {
                 FieldMode::Drop => return None,

@@ -44,7 +44,7 @@ http:
     keys: {{rateLimit: {{average: 1, period: 1h, sourceCriterion: {{requestHeaderName: X-Key}}}}}}
     three: {{inFlightReq: {{amount: 3}}}}
     one: {{inFlightReq: {{amount: 1}}}}
-    codes: {{circuitBreaker: {{expression: "ResponseCodeRatio(500, 600, 0, 600) > 0.5", checkPeriod: 1ms, fallbackDuration: 3s, recoveryDuration: 1s, responseCode: 418}}}}
+    codes: {{circuitBreaker: {{expression: "ResponseCodeRatio(500, 600, 0, 600) > 0.5", checkPeriod: 1ms, fallbackDuration: 5s, recoveryDuration: 1s, responseCode: 418}}}}
     net: {{circuitBreaker: {{expression: "NetworkErrorRatio() > 0.5", checkPeriod: 1ms}}}}
     typed: {{contentType: {{}}}}
     web: {{grpcWeb: {{allowOrigins: ["https://ok.test"]}}}}

@@ -19,7 +19,7 @@ impl Object<'_> {
         let exchange = line.exchange;
         let peer = exchange.connection.peer;
         let served = &exchange.served;
-        let origin = served.first_byte.unwrap_or_default();
+        let waited = served.first_byte.unwrap_or_default();
         self.text("ClientAddr", &peer.to_string());
         self.text("ClientHost", &client_host(line));
         self.text("ClientPort", &peer.port().to_string());
@@ -27,11 +27,11 @@ impl Object<'_> {
         self.number("DownstreamContentSize", line.response_bytes);
         self.number("DownstreamStatus", u64::from(line.status));
         self.number("Duration", nanos(line.duration));
-        // As Traefik: 0 where no server was asked.
-        self.number("OriginContentSize", served.origin_size.unwrap_or_default());
-        self.number("OriginDuration", nanos(origin));
-        self.number("OriginStatus", u64::from(served.origin_status.unwrap_or_default()));
-        self.number("Overhead", nanos(line.duration.saturating_sub(origin)));
+        let (origin_size, origin_status) = origin_of(line);
+        self.number("OriginContentSize", origin_size);
+        self.number("OriginDuration", nanos(waited));
+        self.number("OriginStatus", u64::from(origin_status));
+        self.number("Overhead", nanos(line.duration.saturating_sub(waited)));
         self.request(line, target, count);
         if let Some(router) = line.router {
             self.text("RouterName", router);
@@ -64,7 +64,7 @@ impl Object<'_> {
             self.text("TraceId", trace);
         }
         self.headers("downstream_", line.response_headers);
-        self.always("entryPointName", &exchange.connection.entry_point.name);
+        self.text("entryPointName", &exchange.connection.entry_point.name);
         self.always("level", "info");
         self.always("msg", "");
         self.headers("origin_", line.origin_headers);
@@ -126,6 +126,17 @@ impl Object<'_> {
         self.out.push(if self.out.is_empty() { b'{' } else { b',' });
         push_json(&mut self.out, key);
         self.out.push(b':');
+    }
+}
+
+/// The server's size and status. As Traefik: 0 where no server was asked, our own answer's
+/// where one was and gave none.
+fn origin_of(line: &Line<'_>) -> (u64, u16) {
+    let served = &line.exchange.served;
+    match served.origin_status {
+        Some(status) => (served.origin_size.unwrap_or_default(), status),
+        None if served.server.is_some() => (line.response_bytes, line.status),
+        None => (0, 0),
     }
 }
 

@@ -1,20 +1,17 @@
 //! The access log: one line per request, written by a thread of its own. A request never
 //! waits for it: when the writer is behind, lines are dropped and counted.
 
+mod clf;
 mod json;
 mod writer;
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::{HeaderMap, Version};
-use time::OffsetDateTime;
-use time::macros::format_description;
-
 use json::Object;
 
 use super::fields::{Filters, Plan};
@@ -176,7 +173,8 @@ impl AccessLog {
         }
         let text = match self.format {
             Format::Json => self.json(line, count),
-            Format::Common | Format::GenericClf => self.clf(line, count),
+            Format::Common => clf::line(&self.plan, line, self.target(line), Some(count)),
+            Format::GenericClf => clf::line(&self.plan, line, self.target(line), None),
         };
         if let Err(TrySendError::Full(_)) = self.lines.try_send(Message::Line(text)) {
             self.dropped.fetch_add(1, Relaxed);
@@ -217,34 +215,6 @@ impl AccessLog {
         line.target.split_once('?').map_or(line.target, |(path, _)| path)
     }
 
-    fn clf(&self, line: &Line<'_>, count: u64) -> Vec<u8> {
-        let exchange = line.exchange;
-        let mut out = Vec::with_capacity(256);
-        let user = exchange.user.as_deref().unwrap_or("-");
-        push_escaped(&mut out, &client_host(line));
-        out.extend_from_slice(b" - ");
-        push_escaped(&mut out, user);
-        let _ = write!(out, " [{}] \"", clf_time(exchange.started_at));
-        push_escaped(&mut out, line.method);
-        out.push(b' ');
-        push_escaped(&mut out, self.target(line));
-        let size = line.response_bytes;
-        let _ = write!(out, " {:?}\" {} {size} \"", line.version, line.status);
-        push_escaped(&mut out, line.request_headers.get("Referer"));
-        out.extend_from_slice(b"\" \"");
-        push_escaped(&mut out, line.request_headers.get("User-Agent"));
-        out.push(b'"');
-        if self.format == Format::Common {
-            let _ = write!(out, " {count} \"");
-            push_escaped(&mut out, line.router.unwrap_or("-"));
-            out.extend_from_slice(b"\" \"");
-            push_escaped(&mut out, exchange.served.server.as_deref().unwrap_or("-"));
-            let _ = write!(out, "\" {}ms", line.duration.as_millis());
-        }
-        out.push(b'\n');
-        out
-    }
-
     fn json(&self, line: &Line<'_>, count: u64) -> Vec<u8> {
         let mut object = Object { out: Vec::with_capacity(1024), plan: &self.plan };
         object.fields(line, self.target(line), count);
@@ -262,30 +232,12 @@ fn client_host<'a>(line: &Line<'a>) -> std::borrow::Cow<'a, str> {
     }
 }
 
-/// Quotes, backslashes and control bytes as `\xNN`, so that one record stays one line.
-fn push_escaped(out: &mut Vec<u8>, text: &str) {
-    for byte in clip(text).bytes() {
-        match byte {
-            b'"' | b'\\' | 0..0x20 | 0x7f => {
-                let _ = write!(out, "\\x{byte:02x}");
-            }
-            _ => out.push(byte),
-        }
-    }
-}
-
 fn clip(text: &str) -> &str {
     let mut end = text.len().min(LONGEST);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     text.get(..end).unwrap_or_default()
-}
-
-fn clf_time(at: SystemTime) -> String {
-    let format =
-        format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
-    OffsetDateTime::from(at).format(format).unwrap_or_default()
 }
 
 #[cfg(test)]

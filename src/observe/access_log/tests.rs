@@ -1,6 +1,6 @@
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::*;
 use crate::message::{Connection, EntryPoint, Protocol, Served};
@@ -100,6 +100,24 @@ fn the_common_format_is_traefiks() {
         "192.0.2.7 - - [21/Nov/2026:07:11:23 +0000] \"GET /x?y=1 HTTP/1.1\" 200 271 \"-\" \"-\" \
          1 \"web@docker\" \"http://172.18.0.3:80\" 46ms\n"
     );
+}
+
+#[test]
+fn a_dropped_field_is_a_dash_in_the_common_format() {
+    let mut fields = AccessLogFields { default_mode: FieldMode::Drop, ..Default::default() };
+    fields.names.insert("requestpath".to_owned(), FieldMode::Keep);
+    // Fields can't be redacted: they have the default.
+    fields.names.insert("RouterName".to_owned(), FieldMode::Redact);
+    let settings = settings::AccessLog { fields, ..Default::default() };
+
+    assert_eq!(
+        written(&settings, "/x?y=1"),
+        "- - - [-] \"- /x?y=1 -\" - - \"-\" \"-\" - \"-\" \"-\" 0ms\n"
+    );
+    let json = settings::AccessLog { format: "json".to_owned(), ..settings };
+    let line = written(&json, "/x");
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).unwrap();
+    assert_eq!(object.keys().collect::<Vec<_>>(), ["RequestPath", "level", "msg", "time"]);
 }
 
 #[test]
