@@ -10,6 +10,7 @@ pub mod host;
 mod kept;
 mod lent;
 pub mod path;
+mod spare;
 mod status;
 #[cfg(test)]
 mod testing;
@@ -29,6 +30,7 @@ pub use collect::{Collected, Collecting, discard};
 pub use held::Share;
 pub use kept::Kept;
 pub use lent::Lender;
+pub use spare::Spare;
 pub use status::{StatusRanges, error_text, status_text, worded};
 
 /// An entry point as connections see it; made once at start.

@@ -19,7 +19,7 @@ use http::Request;
 use crate::message::Body;
 
 pub use pool::Lease;
-pub use send::{Reply, send};
+pub use send::{Reply, send, send_kept};
 pub use server::Server;
 pub use transport::{Transport, TransportSettings};
 pub use upgrade::{server_side, tunnel};
@@ -27,7 +27,8 @@ pub use upgrade::{server_side, tunnel};
 /// A request that got no answer. The whole of retry safety rests on this distinction.
 #[derive(Debug)]
 pub enum SendError {
-    /// No byte was written: any server may be asked.
+    /// No byte was written, or an HTTP/2 server said that it did not look at it: any server
+    /// may be asked.
     NotSent(Box<Request<Body>>, Cause),
     /// The server may have seen it.
     Sent(Cause),

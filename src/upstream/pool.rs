@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use hyper::client::conn::{http1, http2};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -17,6 +18,11 @@ use crate::message::Body;
 
 /// How often pools are looked over for what timed out or lost its server.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// How much sooner than its server we stop to use an idle connection.
+const SAFETY: Duration = Duration::from_secs(1);
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 thread_local! {
     static POOLS: RefCell<Pools> = RefCell::default();
@@ -31,7 +37,7 @@ struct Pools {
 /// The connections of this worker to one server.
 pub(super) struct Pool {
     key: Arc<PoolKey>,
-    idle_timeout: Option<Duration>,
+    idle_timeout: Cell<Option<Duration>>,
     idle_limit: usize,
     /// Last in, first out.
     idle: RefCell<Vec<Idle>>,
@@ -151,7 +157,7 @@ pub(super) fn of(server: &Server) -> Rc<Pool> {
         }
         let pool = Rc::new(Pool {
             key: Arc::clone(&server.pool),
-            idle_timeout: server.transport.settings().idle_timeout,
+            idle_timeout: Cell::new(server.transport.settings().idle_timeout),
             idle_limit: server.transport.idle_limit(),
             idle: RefCell::default(),
             shared: RefCell::default(),
@@ -185,6 +191,10 @@ impl Pool {
 
     fn take(&self) -> Option<http1::SendRequest<Body>> {
         let mut all = self.idle.borrow_mut();
+        if self.is_retired() {
+            // It may close them in this moment; a new one is accepted or refused.
+            all.clear();
+        }
         if self.key.sends_many_fields.load(Ordering::Relaxed)
             && !self.takes_many_fields.replace(true)
         {
@@ -206,7 +216,18 @@ impl Pool {
     }
 
     fn is_young(&self, since: Instant) -> bool {
-        self.idle_timeout.is_none_or(|limit| since.elapsed() < limit)
+        self.idle_timeout.get().is_none_or(|limit| since.elapsed() < limit)
+    }
+
+    /// The server says how long it keeps an idle connection (`Keep-Alive: timeout=5`). It is
+    /// left alone a little sooner: a request that meets the close could not be sent again
+    /// unless its method allows.
+    pub(super) fn hear(&self, fields: &HeaderMap) {
+        let Some(theirs) = fields.get(KEEP_ALIVE).and_then(announced) else { return };
+        let safe = theirs.saturating_sub(SAFETY).max(theirs / 2);
+        if self.idle_timeout.get().is_none_or(|ours| safe < ours) {
+            self.idle_timeout.set(Some(safe));
+        }
     }
 
     fn is_retired(&self) -> bool {
@@ -253,6 +274,13 @@ impl Pool {
     }
 }
 
+/// The `timeout` of a `Keep-Alive` field.
+fn announced(value: &HeaderValue) -> Option<Duration> {
+    let mut parts = value.to_str().ok()?.split(',').map(str::trim);
+    let seconds = parts.find_map(|part| part.strip_prefix("timeout="))?;
+    seconds.parse().ok().map(Duration::from_secs)
+}
+
 /// Ends an announcement, whatever came of it, also when the request was dropped.
 pub(super) struct Opening(Rc<Pool>);
 
@@ -273,5 +301,25 @@ async fn sweep() {
             pools.is_sweeping = !pools.by_server.is_empty();
             pools.is_sweeping
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_a_server_keeps_idle_connections_is_read() {
+        for (field, seconds) in [
+            ("timeout=5", Some(5)),
+            ("max=100, timeout=15", Some(15)),
+            ("timeout=5, max=1000", Some(5)),
+            ("timeout=x", None),
+            ("max=100", None),
+        ] {
+            let value = HeaderValue::from_static(field);
+
+            assert_eq!(announced(&value), seconds.map(Duration::from_secs), "{field}");
+        }
     }
 }

@@ -35,8 +35,8 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::super::tests::on_worker;
-    use super::super::{Reply, SendError, Server, Transport, TransportSettings, send};
-    use crate::message::Body;
+    use super::super::{Reply, SendError, Server, Transport, TransportSettings, send_kept};
+    use crate::message::{Body, Spare};
 
     /// What the server does with a request.
     #[derive(Clone, Copy)]
@@ -104,15 +104,20 @@ mod tests {
         let transport = Transport::build(&TransportSettings::default()).unwrap();
         let server = Server::parse(&url, false, &transport).unwrap();
         let mut last = 0;
+        let length = body.len() as u64;
         for _ in 0..posts {
-            let request = Request::post("/a?b").header("host", "x").body(Body::from(body)).unwrap();
-            last = match send(&server, None, request).await {
+            let mut request =
+                Request::post("/a?b").header("host", "x").body(Body::from(body)).unwrap();
+            let spare = Spare::of(&mut request);
+            last = match send_kept(&server, None, request, Some(&spare)).await {
                 Ok(Reply { lease, .. }) => {
                     lease.finish();
                     1
                 }
                 Err(SendError::NotSent(back, _)) => {
                     assert_eq!(back.method(), "POST");
+                    let body = back.body();
+                    assert_eq!(http_body::Body::size_hint(body).exact(), Some(length));
                     assert_eq!(
                         (back.uri().to_string().as_str(), back.headers().len()),
                         ("/a?b", 1)
@@ -139,8 +144,10 @@ mod tests {
                 (&[Answer, Leave, Answer], 2, "", (1, 3)),
                 (&[Answer, Leave, Leave], 2, "", (0, 3)),
                 (&[Vanish], 1, "", (-1, 1)),
-                // Its body is on its way, or gone.
-                (&[Refuse], 1, "body", (-1, 1)),
+                // Its body is on its way, or gone by: what was read of it is kept.
+                (&[Refuse], 1, "body", (0, 1)),
+                (&[Answer, Leave, Answer], 2, "body", (1, 3)),
+                (&[Vanish], 1, "body", (-1, 1)),
             ] {
                 assert_eq!(last(acts, posts, body).await, wanted, "{} {body}", acts.len());
             }

@@ -17,7 +17,7 @@ use super::pool::{self, Found, Lease, Pool};
 use super::refusal::{self, Refusal};
 use super::server::{Scheme, Server};
 use super::{Cause, SendError};
-use crate::message::{Body, BodyError, Informational, Kept, Watch, worded};
+use crate::message::{Body, BodyError, Informational, Spare, Watch, worded};
 
 /// Interim answers passed on for one request (H15).
 const MAX_INFORMATIONAL: u32 = 16;
@@ -36,7 +36,18 @@ pub struct Reply {
 pub async fn send(
     server: &Server,
     informational: Option<&Informational>,
+    request: Request<Body>,
+) -> Result<Reply, SendError> {
+    send_kept(server, informational, request, None).await
+}
+
+/// The same for a request of which `spare` is kept: an HTTP/2 server may say that it did not
+/// look at it after its body was begun, and hyper does not give it back.
+pub async fn send_kept(
+    server: &Server,
+    informational: Option<&Informational>,
     mut request: Request<Body>,
+    spare: Option<&Spare>,
 ) -> Result<Reply, SendError> {
     if server.scheme == Scheme::H2c && request.headers().contains_key(UPGRADE) {
         // HTTP/2 has no upgrades; the server sees a plain request.
@@ -60,11 +71,15 @@ pub async fn send(
                 }
                 let waiting = Waiting::new(server, &mut request);
                 let answer = waiting.on(sender.try_send_request(request)).await;
+                // Said with every answer; once for each connection is enough.
+                if let Some(Ok(response)) = answer.as_ref().filter(|_| !is_pooled) {
+                    pool.hear(response.headers());
+                }
                 finish(server, answer, Lease::http1(sender, Rc::clone(&pool)), restore, is_upgrade)
             }
             Fresh::Http2(shared) => {
                 let lease = Lease::http2(Rc::clone(&shared));
-                let spare = spare(&request);
+                let host = request.headers().get(HOST).cloned();
                 let restore = to_http2(server, &mut request);
                 let waiting = Waiting::new(server, &mut request);
                 let answer = waiting.on(shared.sender().try_send_request(request)).await;
@@ -74,11 +89,11 @@ pub async fn send(
                 if refusal == Some(Refusal::Connection) {
                     shared.leave();
                 }
-                match (finish(server, answer, lease, restore, is_upgrade), spare) {
-                    (Err(SendError::Sent(cause)), Some(spare)) if refusal.is_some() => {
-                        Err(SendError::NotSent(Box::new(spare.request(Body::empty())), cause))
+                match finish(server, answer, lease, restore, is_upgrade) {
+                    Err(SendError::Sent(cause)) if refusal.is_some() => {
+                        Err(untouched(spare, host, cause))
                     }
-                    (sent, _) => sent,
+                    sent => sent,
                 }
             }
         };
@@ -95,11 +110,13 @@ pub async fn send(
     }
 }
 
-/// The request again, should an HTTP/2 server say that it did not look at it: hyper does not
-/// give it back. One that may reach a server twice is kept by those who send it again.
-fn spare(request: &Request<Body>) -> Option<Kept> {
-    let is_whole = request.body().is_end_stream();
-    (is_whole && !request.method().is_idempotent()).then(|| Kept::of(request))
+/// The request again, since an HTTP/2 server said that it did not look at it.
+fn untouched(spare: Option<&Spare>, host: Option<HeaderValue>, cause: Cause) -> SendError {
+    let Some(mut request) = spare.and_then(Spare::request) else { return SendError::Sent(cause) };
+    if let Some(host) = host {
+        request.headers_mut().insert(HOST, host);
+    }
+    SendError::NotSent(Box::new(request), cause)
 }
 
 /// A connection from the pool (true) or a new one (false).

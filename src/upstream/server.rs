@@ -109,6 +109,14 @@ impl Server {
         &self.host_value
     }
 
+    /// It may speak HTTP/2, whose servers refuse requests that were sent.
+    pub fn may_refuse(&self) -> bool {
+        match self.scheme {
+            Scheme::Http => false,
+            Scheme::Https | Scheme::H2c => true,
+        }
+    }
+
     /// No new connection is pooled, and pooled ones are closed within a second.
     pub fn retire(&self) {
         self.pool.retired.store(true, Ordering::Relaxed);
