@@ -296,6 +296,13 @@ fn label_options() -> String {
         }
         writeln!(text, "{}", table(below(prefix).into_iter(), name)).unwrap();
     }
+    text.push_str(
+        "## Wharf's own\n\nBehind `wharf.` alone: Traefik passes over labels with that root, and would \
+         leave out a container with these behind its own. A file may have them, too, and Traefik \
+         refuses such a file.\n\n",
+    );
+    let own: Vec<_> = labels::own_options().collect();
+    writeln!(text, "{}", table(own.iter(), name)).unwrap();
     text.push_str("## Middlewares\n\nBelow `http.middlewares.<middleware>.`:\n\n");
     let kept =
         |option: &&KnownOption| option.path.starts_with("http.middlewares.") && is_built(option);

@@ -103,9 +103,15 @@ fn bad_value(row: &Row) -> Option<&'static str> {
 }
 
 fn decode(labels: &[(&str, &str)]) -> Desired {
+    let whole: Vec<_> = labels.iter().map(|(k, v)| (format!("traefik.{k}"), *v)).collect();
+    decode_whole(&whole.iter().map(|(key, value)| (key.as_str(), *value)).collect::<Vec<_>>())
+}
+
+/// The same for keys with their root.
+fn decode_whole(labels: &[(&str, &str)]) -> Desired {
     let network = |n: u8| Network { ipv4: Some([10, 0, 0, n].into()), ..Network::default() };
     let container = Container {
-        labels: labels.iter().map(|(k, v)| (format!("traefik.{k}"), (*v).to_owned())).collect(),
+        labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         state: ReplicaState::Running,
         networks: [("first".to_owned(), network(1)), ("second".to_owned(), network(2))].into(),
         exposed: vec![(80, "tcp".to_owned())],
@@ -331,9 +337,33 @@ fn the_table_in_the_crate_knows_every_key_of_the_reference_and_no_other() {
 }
 
 #[test]
+fn wharfs_own_keys_are_seen_in_the_model_under_its_own_root_alone() {
+    for option in wharf::labels::own_options() {
+        let key = concrete(&option.path.to_lowercase());
+        let value = match option.kind {
+            "duration" => "47s",
+            "int" => "47",
+            "bool" => "false",
+            kind => panic!("{key}: {kind}"),
+        };
+        let rule = ("traefik.http.routers.r.rule", "Host(`a.test`)");
+        let own = decode_whole(&[rule, (&format!("wharf.{key}"), value)]);
+        let theirs = decode_whole(&[rule, (&format!("traefik.{key}"), value)]);
+
+        let last = option.path.rsplit('.').next().unwrap();
+        let wanted = format!("\"{last}\":");
+        assert!(own.problems.is_empty(), "{key}: {:?}", own.problems);
+        assert!(json(&own).contains(&wanted), "{key}: {}", json(&own));
+        assert!(is_left_out(&theirs), "{key}");
+        assert!(theirs.problems[0].to_string().contains(&format!("wharf.{key}")), "{key}");
+    }
+}
+
+#[test]
 fn every_table_of_the_crate_has_five_columns_known_states_and_each_key_once() {
     for table in [
         include_str!("../src/labels/known.tsv"),
+        include_str!("../src/labels/own.tsv"),
         include_str!("../src/middleware/known.tsv"),
         include_str!("../src/provider/file/known.tsv"),
         include_str!("../src/settings/known.tsv"),

@@ -159,6 +159,7 @@ impl Ask<'_> {
             ["problems"] => answer::json(&view::problems(self.table)),
             ["engine"] => answer::json(&view::engine(&self.sources.published.engine())),
             ["replicas"] => answer::json(&view::replicas(self.table)),
+            ["waiting"] => answer::json(&view::waiting(self.table)),
             ["history", service] => answer::json(&view::history(&self.sources.metrics, service)),
             ["revision"] => answer::json(&json!({ "revision": self.table.revision })),
             _ => answer::not_found(),

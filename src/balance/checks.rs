@@ -4,19 +4,22 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::health::PATIENCE;
+use super::outlier::{self, Record};
 use super::replica::Replica;
 use super::settings::HealthCheckSettings;
+use super::state::ReplicaState;
 use super::{Service, group, probe};
-use crate::observe::{Gauge, Metrics};
+use crate::observe::{Gauge, Metrics, ServerState};
 use crate::upstream::Transport;
 
 /// For one connect probe.
@@ -25,6 +28,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(250);
 const LONG_PAUSE: Duration = Duration::from_secs(1);
+/// Between active checks of a server that starts, at first.
+const FIRST_CHECK: Duration = Duration::from_millis(50);
 
 /// Where the checks find what to check.
 pub trait Source {
@@ -42,6 +47,8 @@ pub async fn run(source: impl Source, metrics: Arc<Metrics>, token: Cancellation
     let mut states = group::changes();
     let mut checks = Checks::new(metrics);
     checks.refresh(&source.services());
+    let mut looks = interval_at(Instant::now() + outlier::TICK, outlier::TICK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let due = checks.next_due();
         // All branches may be dropped: the heap and the running probes are kept outside.
@@ -59,6 +66,7 @@ pub async fn run(source: impl Source, metrics: Arc<Metrics>, token: Cancellation
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 checks.start_due();
             }
+            _ = looks.tick(), if !checks.compared.is_empty() => checks.compare(),
         }
     }
 }
@@ -87,6 +95,9 @@ struct Watched {
     /// Pause before the next connect probe; `None`: none is planned.
     connect: Option<Duration>,
     review: Option<Instant>,
+    record: Record,
+    ejections: Arc<AtomicU64>,
+    shown: ServerState,
 }
 
 struct Check {
@@ -94,6 +105,8 @@ struct Check {
     transport: Arc<Transport>,
     up: Gauge,
     is_up: bool,
+    /// The pause before the next one while its server starts; grows.
+    first: Duration,
     /// When the next one is planned; a heap entry for another moment is of older settings.
     due: Instant,
 }
@@ -104,6 +117,8 @@ struct Checks {
     /// Ids by replica cell.
     ids: HashMap<*const Replica, u64>,
     last_id: u64,
+    /// Services whose servers are compared with each other, and their servers' ids.
+    compared: Vec<(Arc<Service>, Vec<u64>)>,
     due: BinaryHeap<Reverse<(Instant, u64, Task)>>,
     running: FuturesUnordered<LocalBoxFuture<'static, Outcome>>,
 }
@@ -115,6 +130,7 @@ impl Checks {
             watched: HashMap::new(),
             ids: HashMap::new(),
             last_id: 0,
+            compared: Vec::new(),
             due: BinaryHeap::new(),
             running: FuturesUnordered::new(),
         }
@@ -127,7 +143,9 @@ impl Checks {
     /// Takes up what is new, lets go of what is gone, plans what is wanted now.
     fn refresh(&mut self, services: &[Arc<Service>]) {
         let mut seen = HashMap::with_capacity(self.ids.len());
+        self.compared.clear();
         for service in services {
+            let mut ids = Vec::new();
             for replica in service.replicas() {
                 let id = self.ids.get(&Arc::as_ptr(replica)).copied().unwrap_or_else(|| {
                     self.last_id += 1;
@@ -136,6 +154,10 @@ impl Checks {
                 seen.insert(Arc::as_ptr(replica), id);
                 self.take_up(id, service, replica);
                 self.plan(id);
+                ids.push(id);
+            }
+            if service.watches_outliers() {
+                self.compared.push((Arc::clone(service), ids));
             }
         }
         self.watched.retain(|_, watched| seen.contains_key(&Arc::as_ptr(&watched.replica)));
@@ -149,7 +171,11 @@ impl Checks {
             check: None,
             connect: None,
             review: None,
+            record: Record::default(),
+            ejections: self.metrics.ejections(&service.name),
+            shown: self.metrics.server_state(&service.name, &replica.url),
         });
+        watched.shown.set(replica.state().as_str(), replica.since());
         let Some((settings, transport)) = service.health_check() else {
             watched.check = None;
             return;
@@ -163,7 +189,9 @@ impl Checks {
         let transport = Arc::clone(transport);
         // As Traefik: servers start up, and the first probe comes one interval later.
         let due = Instant::now() + interval(settings);
-        watched.check = Some(Check { settings: settings.clone(), transport, up, is_up, due });
+        let first = FIRST_CHECK;
+        watched.check =
+            Some(Check { settings: settings.clone(), transport, up, is_up, first, due });
         self.due.push(Reverse((due, id, Task::Probe)));
     }
 
@@ -172,6 +200,14 @@ impl Checks {
         if watched.connect.is_none() && watched.replica.wants_connect().is_some() {
             watched.connect = Some(FIRST_PAUSE);
             self.due.push(Reverse((Instant::now(), id, Task::Connect)));
+        }
+        // A server that starts is asked at once, and not one interval later.
+        if let Some(check) = &mut watched.check
+            && watched.replica.awaits_check()
+            && check.due > Instant::now() + LONG_PAUSE
+        {
+            (check.due, check.first) = (Instant::now(), FIRST_CHECK);
+            self.due.push(Reverse((check.due, id, Task::Probe)));
         }
         let review = watched.replica.review_at();
         if review != watched.review {
@@ -235,7 +271,45 @@ impl Checks {
     }
 }
 
+impl Checks {
+    /// Takes servers out that fail where the others of their service do not.
+    fn compare(&mut self) {
+        for (service, ids) in &self.compared {
+            let mut samples = Vec::with_capacity(ids.len());
+            for id in ids {
+                let Some(watched) = self.watched.get_mut(id) else { continue };
+                let replica = &watched.replica;
+                let (requests, errors) = (replica.requests(), replica.errors());
+                let sample = watched.record.look(requests, errors, replica.trips());
+                if replica.state() == ReplicaState::Ready {
+                    samples.push((*id, sample));
+                }
+            }
+            let is_even = service.spreads_evenly();
+            for (place, (id, own)) in samples.iter().enumerate() {
+                let others = samples.iter().enumerate().filter(|(other, _)| *other != place);
+                let others: Vec<_> = others.map(|(_, (_, sample))| *sample).collect();
+                let own = if is_even { *own } else { own.trips_alone() };
+                let Some(why) = outlier::verdict(own, &others) else { continue };
+                if let Some(watched) = self.watched.get_mut(id) {
+                    watched.eject(service, why);
+                }
+            }
+        }
+    }
+}
+
 impl Watched {
+    /// Takes the server out for a time, if its service can do without.
+    fn eject(&mut self, service: &Service, why: String) {
+        let now = Instant::now();
+        let until = self.record.until(now);
+        if service.eject(&self.replica, until, why.into()) {
+            self.record.out(now);
+            self.ejections.fetch_add(1, Relaxed);
+        }
+    }
+
     /// The pause before the next connect probe, if one is wanted.
     fn connected(&mut self, verdict: &Result<(), String>) -> Option<Duration> {
         let Some(since) = self.replica.wants_connect() else {
@@ -264,9 +338,20 @@ impl Watched {
         check.is_up = is_up;
         check.up.set(i64::from(is_up));
         let settings = &check.settings;
-        let pause = if is_up { interval(settings) } else { unhealthy_interval(settings) };
+        let mut pause = if is_up { interval(settings) } else { unhealthy_interval(settings) };
+        if !is_up && self.replica.awaits_check() {
+            pause = pause.min(check.first);
+            check.first = (check.first * 2).min(LONG_PAUSE);
+            // What it says counts when it was waited for long enough.
+            self.replica.set_health(verdict.err().map(|why| format!("health check: {why}").into()));
+            if self.replica.awaits_check() {
+                check.is_up = true;
+                check.up.set(1);
+            }
+            return Some(pause);
+        }
         match verdict {
-            Ok(()) if is_news => self.replica.set_health(None),
+            Ok(()) if is_news || self.replica.awaits_check() => self.replica.set_health(None),
             Ok(()) => {}
             Err(why) => {
                 if is_news {

@@ -11,11 +11,12 @@ use tokio::time::Instant;
 use super::account::Account;
 use super::answer;
 use super::group::Group;
+use super::hold::{self, Waited};
 use super::replica::Replica;
 use super::settings::{LoadBalancerSettings, PassiveSettings};
 use super::sticky::{Claim, Cookie};
 use super::strategy::Tried;
-use crate::message::{Body, Exchange, Kept, forwarded, hop};
+use crate::message::{Body, Exchange, Spare, forwarded, hop};
 use crate::observe;
 use crate::upstream::{self, Cause, Reply, SendError, Transport};
 
@@ -48,26 +49,29 @@ struct Trip {
     spent: usize,
     /// A server may have seen a byte of it.
     was_sent: bool,
-    /// Upgrades do not wait: what they open lives long, and clients open it anew.
-    may_wait: bool,
     /// When waiting for a server ends.
     hold_until: Option<Instant>,
     sticky: Option<Arc<Replica>>,
     must_set_cookie: bool,
-    /// The request again, where it may be sent twice.
-    spare: Option<Kept>,
+    /// The request again, where it may be sent twice or refused after it was sent.
+    spare: Option<Spare>,
+    /// It may reach a server twice (RFC 9110 section 9.2.2).
+    is_idempotent: bool,
     keeps_host: bool,
     asked_gzip: bool,
     /// The protocol that the client wants to change to.
     upgrade: Option<HeaderValue>,
 }
 
-/// A copy of a request that may reach a server twice: its method says so (RFC 9110
-/// section 9.2.2), and it has no body that would have to be kept.
-fn spare(request: &Request<Body>) -> Option<Kept> {
-    let is_whole = http_body::Body::is_end_stream(request.body());
-    let is_upgrade = request.headers().contains_key(UPGRADE);
-    (request.method().is_idempotent() && is_whole && !is_upgrade).then(|| Kept::of(request))
+impl LoadBalancer {
+    /// Keeps a request, where it may be of use: its method says that it may reach a server
+    /// twice, or a server may say that it did not look at it.
+    fn spare(&self, request: &mut Request<Body>) -> Option<Spare> {
+        let is_upgrade = request.headers().contains_key(UPGRADE);
+        let is_of_use = request.method().is_idempotent() && !Spare::is_too_long(request.body());
+        let may_be_refused = || self.replicas.iter().any(|replica| replica.server.may_refuse());
+        (!is_upgrade && (is_of_use || may_be_refused())).then(|| Spare::of(request))
+    }
 }
 
 /// Passes a request on to one of the servers and its answer back.
@@ -87,7 +91,7 @@ pub(super) async fn forward(
     exchange.served.network_error = false;
     exchange.served.unsent = false;
     loop {
-        let Some(replica) = balancer.next(&mut trip, exchange).await else {
+        let Some(replica) = balancer.next(&mut trip, exchange, &request).await else {
             return account.answer(answer::unavailable());
         };
         account.enter(&replica);
@@ -101,7 +105,9 @@ pub(super) async fn forward(
         }
         let informational = exchange.informational.as_ref();
         let asked = balancer.settings.strategy.is_timed().then(Instant::now);
-        let failure = match upstream::send(&replica.server, informational, request).await {
+        let sent =
+            upstream::send_kept(&replica.server, informational, request, trip.spare.as_ref());
+        let failure = match sent.await {
             Ok(reply) => {
                 if let Some(asked) = asked {
                     replica.times.add(asked.elapsed());
@@ -130,6 +136,17 @@ pub(super) async fn forward(
         exchange.served.repeats += 1;
         balancer.metrics.retried();
     }
+}
+
+/// The server that a request would be sent to; waits for one like the request.
+#[cfg(test)]
+pub(super) async fn choose(
+    balancer: &Arc<LoadBalancer>,
+    exchange: &Exchange,
+    request: &mut Request<Body>,
+) -> Option<Arc<Replica>> {
+    let mut trip = balancer.prepare(exchange, request);
+    balancer.next(&mut trip, exchange, request).await
 }
 
 /// The server could not be heard, rather than that it or the client said something wrong.
@@ -164,15 +181,16 @@ impl LoadBalancer {
             && headers.get(HOST).is_some_and(|host| !host.is_empty());
         let upgrade = headers.get(UPGRADE).cloned();
         let asked_gzip = upstream::gzip::ask(request);
+        let spare = self.spare(request);
         Trip {
             tried: Tried::new(),
             spent: exchange.served.repeats as usize,
             was_sent: false,
-            may_wait: !self.settings.hold.is_zero() && upgrade.is_none(),
             hold_until: None,
             sticky,
             must_set_cookie,
-            spare: spare(request),
+            spare,
+            is_idempotent: request.method().is_idempotent(),
             keeps_host,
             asked_gzip,
             upgrade,
@@ -194,7 +212,12 @@ impl LoadBalancer {
 
     /// The server to ask: the cookie's, else whose turn it is, else one that is on its way
     /// out; else waits for one.
-    async fn next(&self, trip: &mut Trip, exchange: &Exchange) -> Option<Arc<Replica>> {
+    async fn next(
+        &self,
+        trip: &mut Trip,
+        exchange: &Exchange,
+        request: &Request<Body>,
+    ) -> Option<Arc<Replica>> {
         if let Some(replica) = trip.sticky.take() {
             if replica.is_ready() {
                 return Some(replica);
@@ -205,13 +228,27 @@ impl LoadBalancer {
             if let Some(replica) = self.pick(trip, exchange) {
                 return Some(replica);
             }
-            if !trip.may_wait {
+            if !self.hold(trip, request).await {
                 return None;
             }
-            let until = *trip.hold_until.get_or_insert_with(|| Instant::now() + self.settings.hold);
-            if !self.group.wait(until).await {
-                return None;
+        }
+    }
+
+    /// Waits for a server to become ready; false when that is of no use. Upgrades wait, too.
+    async fn hold(&self, trip: &mut Trip, request: &Request<Body>) -> bool {
+        let bounds = &self.settings.hold;
+        if bounds.limit.is_zero() {
+            return false;
+        }
+        let until = *trip.hold_until.get_or_insert_with(|| Instant::now() + bounds.limit);
+        let _waits = self.metrics.waits();
+        match self.group.wait(until, hold::cost(request), bounds).await {
+            Some(Waited::Ready) => true,
+            Some(Waited::TooLong | Waited::Full) => {
+                self.metrics.waited_in_vain();
+                false
             }
+            None => false,
         }
     }
 
@@ -244,7 +281,8 @@ impl LoadBalancer {
         let (again, cause, was_sent) = match failure {
             SendError::NotSent(request, cause) => (Some(*request), cause, false),
             SendError::Sent(cause) => {
-                (trip.spare.as_ref().map(|spare| spare.request(Body::empty())), cause, true)
+                let spare = trip.spare.as_ref().filter(|_| trip.is_idempotent);
+                (spare.and_then(Spare::request), cause, true)
             }
         };
         trip.was_sent |= was_sent;
@@ -297,6 +335,9 @@ impl LoadBalancer {
     ) -> Response<Body> {
         let Reply { mut response, lease } = reply;
         let status = response.status();
+        if let Some(spare) = &trip.spare {
+            spare.release();
+        }
         match &self.settings.passive {
             Some(passive) if status.is_server_error() => count_failure(replica, passive),
             Some(_) | None => replica.request_answered(),

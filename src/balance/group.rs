@@ -1,28 +1,24 @@
 //! The servers of one service together: who is ready, who waits for one, what retries may
 //! still cost. Lives as long as a service of that name does, over all tables.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
+use super::budget::Budget;
+use super::hold::{Queue, Waited};
 use super::replica::Replica;
 use super::rotation::Rotation;
+use super::settings::HoldSettings;
+use super::state::ReplicaState;
+use super::{outlier, ramp};
 
-/// Requests that wait at most, per service.
-const MAX_WAITING: usize = 1000;
-
-/// So long after a server left, another is expected.
+/// So long after a server left, another is expected; longer where requests may wait longer.
 const RECENTLY: Duration = Duration::from_secs(5);
-
-/// Retries are counted over so long.
-const BUDGET_WINDOW: Duration = Duration::from_secs(10);
-/// A quiet service may retry so often per window all the same.
-const BUDGET_FLOOR: u64 = 50;
 
 /// Wakes at each change of a server's state, whoever saw it: the checks listen.
 static CHANGES: LazyLock<watch::Sender<u64>> = LazyLock::new(|| watch::Sender::new(0));
@@ -39,28 +35,19 @@ pub(super) struct Group {
     pub(super) rotation: ArcSwap<Rotation>,
     /// Counts turns; all workers share it, so that shares come out exact.
     turn: AtomicUsize,
-    waiting: Mutex<VecDeque<Waiting>>,
-    tickets: AtomicU64,
+    queue: Queue,
+    /// In milliseconds.
+    slow_start: AtomicU64,
     budget: Mutex<Budget>,
+    repeated: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Members {
     all: Vec<(Arc<Replica>, u32)>,
     left: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    ticket: u64,
-    go: oneshot::Sender<()>,
-}
-
-#[derive(Debug)]
-struct Budget {
-    since: Instant,
-    turns: usize,
-    spent: u64,
+    /// Requests to servers that are no longer members.
+    past: u64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -76,14 +63,17 @@ impl Group {
             members: Mutex::default(),
             rotation: ArcSwap::default(),
             turn: AtomicUsize::new(first),
-            waiting: Mutex::default(),
-            tickets: AtomicU64::new(0),
-            budget: Mutex::new(Budget { since: Instant::now(), turns: first, spent: 0 }),
+            queue: Queue::default(),
+            slow_start: AtomicU64::new(0),
+            budget: Mutex::new(Budget::new(0, Instant::now())),
+            repeated: AtomicU64::new(0),
         })
     }
 
     /// The members now; one that is gone from the list may be replaced soon.
-    pub(super) fn set_members(&self, all: Vec<(Arc<Replica>, u32)>) {
+    pub(super) fn set_members(&self, all: Vec<(Arc<Replica>, u32)>, slow_start: Duration) {
+        let millis = u64::try_from(slow_start.as_millis()).unwrap_or(u64::MAX);
+        self.slow_start.store(millis, Relaxed);
         let mut members = lock(&self.members);
         let gone = members
             .all
@@ -91,13 +81,16 @@ impl Group {
             .map(|(old, _)| old)
             .filter(|old| !all.iter().any(|(new, _)| Arc::ptr_eq(new, old)));
         let mut has_left = false;
+        let mut past = 0;
         for old in gone {
-            old.server.retire();
+            past += old.requests_here();
             has_left |= old.is_ready() || old.is_last_resort();
+            old.remove();
         }
         if has_left {
             members.left = Some(Instant::now());
         }
+        members.past = members.past.saturating_add(past);
         members.all = all;
         drop(members);
         self.refresh(false);
@@ -106,20 +99,50 @@ impl Group {
     /// A member's state changed; with `has_left`, one that took requests stopped to.
     pub(super) fn refresh(&self, has_left: bool) {
         let mut members = lock(&self.members);
-        let rotation = Arc::new(Rotation::new(&members.all));
         if has_left {
             members.left = Some(Instant::now());
         }
+        self.turn_round(members);
+    }
+
+    /// Works out anew whose turn it is.
+    fn turn_round(&self, members: MutexGuard<'_, Members>) {
+        members.bring_back();
+        let rotation = Rotation::new(&members.all, self.slow_start(), Instant::now());
         let is_open = !rotation.ready.is_empty();
-        self.rotation.store(rotation);
+        self.rotation.store(Arc::new(rotation));
         drop(members);
         if is_open {
-            // In order: each goes to the back of its worker's queue.
-            for waiting in lock(&self.waiting).drain(..) {
-                let _ = waiting.go.send(());
-            }
+            self.queue.open();
         }
         CHANGES.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Takes a ready member out until then, unless too many are out already.
+    pub(super) fn eject(&self, replica: &Arc<Replica>, until: Instant, why: Arc<str>) -> bool {
+        let members = lock(&self.members);
+        let (ready, out) = members.able();
+        let is_ready = ready.iter().any(|one| Arc::ptr_eq(one, replica));
+        if !is_ready || out.len() >= outlier::most_out(ready.len() + out.len()) {
+            return false;
+        }
+        replica.eject(Some((until, why)));
+        self.turn_round(members);
+        true
+    }
+
+    fn slow_start(&self) -> Duration {
+        Duration::from_millis(self.slow_start.load(Relaxed))
+    }
+
+    /// When the share of a server grows next that is ready since then.
+    pub(super) fn next_step(&self, ready_since: Instant, now: Instant) -> Option<Instant> {
+        ramp::next(ready_since, self.slow_start(), now)
+    }
+
+    /// The share of a server has yet to grow.
+    pub(super) fn is_ramping(&self) -> bool {
+        self.rotation.load().is_ramping()
     }
 
     /// The next turn's number.
@@ -127,60 +150,72 @@ impl Group {
         self.turn.fetch_add(1, Relaxed)
     }
 
-    fn is_expecting(&self) -> bool {
+    fn is_expecting(&self, limit: Duration) -> bool {
+        let recently = RECENTLY.max(limit);
         self.rotation.load().is_expecting
-            || lock(&self.members).left.is_some_and(|left| left.elapsed() < RECENTLY)
+            || lock(&self.members).left.is_some_and(|left| left.elapsed() < recently)
     }
 
-    /// Waits until a server is ready: true; or until it is of no use any more. A client
-    /// that goes away drops this, and leaves the queue.
-    pub(super) async fn wait(&self, until: Instant) -> bool {
-        if !self.is_expecting() || until <= Instant::now() {
-            return false;
+    /// Waits until a server is ready, or until it is of no use any more: `None` when none is
+    /// expected. A client that goes away drops this, and leaves the queue.
+    pub(super) async fn wait(
+        &self,
+        until: Instant,
+        bytes: usize,
+        bounds: &HoldSettings,
+    ) -> Option<Waited> {
+        if !self.is_expecting(bounds.limit) {
+            return None;
         }
-        let ticket = self.tickets.fetch_add(1, Relaxed);
-        let (go, went) = oneshot::channel();
-        {
-            let mut waiting = lock(&self.waiting);
-            if waiting.len() >= MAX_WAITING {
-                return false;
-            }
-            waiting.push_back(Waiting { ticket, go });
+        if until <= Instant::now() {
+            return Some(Waited::TooLong);
         }
-        let _place = Place { group: self, ticket };
         // One may have become ready before the place in the queue was taken.
-        if !self.rotation.load().ready.is_empty() {
-            return true;
-        }
-        matches!(timeout_at(until, went).await, Ok(Ok(())))
+        let is_open = || !self.rotation.load().ready.is_empty();
+        Some(self.queue.wait(until, bytes, bounds, is_open).await)
     }
 
     /// How many wait.
     pub(super) fn waiting(&self) -> usize {
-        lock(&self.waiting).len()
+        self.queue.len()
     }
 
-    /// Whether one more retry is within a fifth of the recent requests.
+    /// Whether one more retry is within what the recent requests allow.
     pub(super) fn may_retry(&self) -> bool {
+        let sent = {
+            let members = lock(&self.members);
+            let sent = members.all.iter().map(|(replica, _)| replica.requests_here());
+            members.past.saturating_add(sent.sum())
+        };
         let mut budget = lock(&self.budget);
-        let turns = self.turn.load(Relaxed);
-        if budget.since.elapsed() >= BUDGET_WINDOW {
-            *budget = Budget { since: Instant::now(), turns, spent: 0 };
-        }
-        let recent = turns.wrapping_sub(budget.turns) as u64;
-        let is_within = budget.spent < BUDGET_FLOOR.max(recent / 5);
-        budget.spent += u64::from(is_within);
+        let repeated = self.repeated.load(Relaxed);
+        // Requests that were repeated are no requests of their own.
+        let is_within = budget.take(sent.saturating_sub(repeated), Instant::now());
+        self.repeated.fetch_add(u64::from(is_within), Relaxed);
         is_within
     }
 }
 
-struct Place<'g> {
-    group: &'g Group,
-    ticket: u64,
-}
+impl Members {
+    /// Members with a share that are ready, and those that would be if they were not ejected.
+    fn able(&self) -> (Vec<&Arc<Replica>>, Vec<&Arc<Replica>>) {
+        let in_state = |state| {
+            let with_share = self.all.iter().filter(|(_, weight)| *weight > 0);
+            let replicas = with_share.map(|(replica, _)| replica);
+            replicas.filter(move |replica| replica.state() == state).collect()
+        };
+        (in_state(ReplicaState::Ready), in_state(ReplicaState::Ejected))
+    }
 
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        lock(&self.group.waiting).retain(|waiting| waiting.ticket != self.ticket);
+    /// Brings ejected members back as soon as too many are out, those first whose time is
+    /// over first.
+    fn bring_back(&self) {
+        let (ready, mut out) = self.able();
+        let able = ready.len() + out.len();
+        out.sort_by_key(|replica| replica.ejected_until());
+        let too_many = out.len().saturating_sub(outlier::most_out(able));
+        for replica in out.into_iter().take(too_many) {
+            replica.eject(None);
+        }
     }
 }

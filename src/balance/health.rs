@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::settings::{PassiveSettings, ServerSettings};
+use super::state::{Change, Changes, EngineState, ReplicaState};
 
 /// A container without HEALTHCHECK that nothing answers on counts as ready after this:
 /// better a 502 with a cause than silence.
@@ -17,61 +18,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const TROUBLE_LIMIT: usize = 3;
 const TROUBLE_WINDOW: Duration = Duration::from_secs(10);
 
-/// What the engine says of a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EngineState {
-    /// Running; its HEALTHCHECK has not answered yet, or nothing shows yet that it accepts.
-    Starting,
-    /// Running, and healthy if it has a HEALTHCHECK.
-    Running,
-    /// Its HEALTHCHECK failed.
-    Unhealthy,
-    /// Paused.
-    Paused,
-    /// It was sent its stop signal.
-    Stopping,
-    /// Not running.
-    Gone,
-}
-
-/// How a server is doing, from all that is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum ReplicaState {
-    /// Not yet known to accept.
-    Starting,
-    /// Takes requests.
-    Ready,
-    /// Takes no new requests unless nobody else can.
-    Draining,
-    /// Failed its checks.
-    Unhealthy,
-    /// Its container is paused.
-    Paused,
-    /// Its container does not run.
-    Gone,
-}
-
-impl ReplicaState {
-    const ALL: [Self; 6] =
-        [Self::Starting, Self::Ready, Self::Draining, Self::Unhealthy, Self::Paused, Self::Gone];
-
-    /// As shown: `ready`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-            Self::Draining => "draining",
-            Self::Unhealthy => "unhealthy",
-            Self::Paused => "paused",
-            Self::Gone => "gone",
-        }
-    }
-
-    pub(super) fn from_byte(byte: u8) -> Self {
-        Self::ALL.into_iter().find(|state| *state as u8 == byte).unwrap_or(Self::Gone)
-    }
-}
+/// Being taken out by failed connects so soon after the last time counts as the same trouble.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// All that is known of a replica's health.
 #[derive(Clone, Debug)]
@@ -87,10 +35,30 @@ pub(super) struct Inputs {
     unhealthy: Option<Arc<str>>,
     out: Out,
     failures: VecDeque<Instant>,
+    /// How often failed connects took it out of late, and when last.
+    trips: u32,
+    tripped: Option<Instant>,
     /// It refused a connect while draining.
     refuses: bool,
+    /// An active check is set up for it.
+    is_checked: bool,
+    /// It was started of late, and no active check has passed since.
+    is_unproven: bool,
+    /// It is no member of its service any more.
+    has_left: bool,
+    ejection: Option<Ejection>,
+    /// When it became ready; `None` if it was so from the beginning.
+    pub(super) ready_since: Option<Instant>,
     pub(super) since: SystemTime,
     pub(super) reason: Arc<str>,
+    pub(super) changes: Changes,
+}
+
+/// Taken out because it fails where the others do not.
+#[derive(Clone, Debug)]
+struct Ejection {
+    until: Instant,
+    why: Arc<str>,
 }
 
 /// Taken out by failed requests.
@@ -106,6 +74,9 @@ enum Out {
 impl Inputs {
     /// The state, and why.
     pub(super) fn judge(&self, has_health_check: bool, now: Instant) -> (ReplicaState, Arc<str>) {
+        if self.has_left {
+            return (ReplicaState::Gone, "it is no longer in the service".into());
+        }
         let silent = !self.accepts && now.duration_since(self.waited_since) >= PATIENCE;
         let waits = match self.engine {
             EngineState::Gone => return (ReplicaState::Gone, "its container does not run".into()),
@@ -125,24 +96,45 @@ impl Inputs {
         if waits {
             return (ReplicaState::Starting, "nothing answers on its port yet".into());
         }
+        if self.awaits_check() {
+            return (ReplicaState::Starting, "waiting for its health check".into());
+        }
         if let Some(why) = &self.unhealthy {
             return (ReplicaState::Unhealthy, Arc::clone(why));
         }
-        match self.out {
-            Out::UntilProbe => {
+        let ejection = self.ejection.as_ref().filter(|ejection| ejection.until > now);
+        match (self.out, ejection) {
+            (Out::UntilProbe, _) => {
                 let why = "three connects failed within 10 s; probing until one is answered";
                 (ReplicaState::Unhealthy, why.into())
             }
-            Out::Until(until) if until > now => {
+            (Out::Until(until), _) if until > now => {
                 (ReplicaState::Unhealthy, "requests failed (passiveHealthCheck)".into())
             }
-            Out::Until(_) | Out::No if silent => {
+            (Out::Until(_) | Out::No, Some(ejection)) => {
+                (ReplicaState::Ejected, Arc::clone(&ejection.why))
+            }
+            (Out::Until(_) | Out::No, None) if silent => {
                 let why =
                     "nothing has answered on its port for 30 s; counted as ready all the same";
                 (ReplicaState::Ready, why.into())
             }
-            Out::Until(_) | Out::No => (ReplicaState::Ready, "".into()),
+            (Out::Until(_) | Out::No, None) => (ReplicaState::Ready, "".into()),
         }
+    }
+
+    /// Notes that the state changed, and why.
+    pub(super) fn turned(&mut self, from: ReplicaState, to: ReplicaState, now: Instant) {
+        self.since = SystemTime::now();
+        if to == ReplicaState::Ready {
+            self.ready_since = Some(now);
+        }
+        let reason = if self.reason.is_empty() {
+            why_ready(from, self.is_checked).into()
+        } else {
+            Arc::clone(&self.reason)
+        };
+        self.changes.push(Change { at: self.since, from, to, reason });
     }
 
     pub(super) fn new(settings: &ServerSettings) -> Self {
@@ -153,8 +145,9 @@ impl Inputs {
         let is_young = container.and_then(|container| container.started).is_some_and(|started| {
             SystemTime::now().duration_since(started).unwrap_or_default() < PATIENCE
         });
-        let is_probed = container.is_some_and(|container| !container.has_health_check)
-            && (engine != EngineState::Running || is_young);
+        let is_unproven = container.is_some() && (engine != EngineState::Running || is_young);
+        let is_probed =
+            is_unproven && container.is_some_and(|container| !container.has_health_check);
         let mut new = Self {
             engine,
             declared: engine,
@@ -163,9 +156,17 @@ impl Inputs {
             unhealthy: None,
             out: Out::No,
             failures: VecDeque::new(),
+            trips: 0,
+            tripped: None,
             refuses: false,
+            is_checked: false,
+            is_unproven,
+            has_left: false,
+            ejection: None,
+            ready_since: None,
             since: SystemTime::now(),
             reason: "".into(),
+            changes: Changes::default(),
         };
         let has_health_check = container.is_some_and(|container| container.has_health_check);
         new.reason = new.judge(has_health_check, Instant::now()).1;
@@ -180,10 +181,16 @@ impl Inputs {
         if runs && had_stopped {
             // Started anew, or it outlived its stop signal: a probe tells.
             self.accepts = false;
+            self.is_unproven = true;
             self.waited_since = Instant::now();
             self.out = Out::No;
+            self.ejection = None;
+            self.trips = 0;
             self.failures.clear();
             self.refuses = false;
+        } else if before == EngineState::Starting && state == EngineState::Running {
+            // Its own HEALTHCHECK took its time; the active check is waited for from now on.
+            self.waited_since = Instant::now();
         }
         if matches!(state, EngineState::Gone) {
             self.unhealthy = None;
@@ -196,9 +203,51 @@ impl Inputs {
         std::mem::replace(&mut self.declared, state) != state
     }
 
-    /// An active check's verdict: why it failed, or that it did not.
+    /// Whether an active check is set up for it.
+    pub(super) fn set_checked(&mut self, is_checked: bool) {
+        self.is_checked = is_checked;
+        if !is_checked {
+            self.unhealthy = None;
+        }
+    }
+
+    /// It was started of late, and is not ready before its active check has passed.
+    pub(super) fn awaits_check(&self) -> bool {
+        self.is_checked && self.is_unproven
+    }
+
+    /// An active check's verdict: why it failed, or that it did not. While it starts, failing
+    /// is no news for a time.
     pub(super) fn set_unhealthy(&mut self, why: Option<Arc<str>>) {
+        if why.is_none() {
+            self.accepts = true;
+        } else if self.awaits_check() && self.waited_since.elapsed() < PATIENCE {
+            return;
+        }
+        self.is_unproven = false;
         self.unhealthy = why;
+    }
+
+    /// It is no member of its service any more.
+    pub(super) fn leave(&mut self) {
+        self.has_left = true;
+    }
+
+    /// Takes it out until then; `None` brings it back.
+    pub(super) fn eject(&mut self, until: Option<(Instant, Arc<str>)>) {
+        self.ejection = until.map(|(until, why)| Ejection { until, why });
+        self.trips = 0;
+    }
+
+    /// When its time out is over.
+    pub(super) fn ejected_until(&self) -> Option<Instant> {
+        self.ejection.as_ref().map(|ejection| ejection.until)
+    }
+
+    /// How often failed connects took it out of late, though probes brought it back.
+    pub(super) fn trips(&self) -> u32 {
+        let is_recent = self.tripped.is_some_and(|at| at.elapsed() < AGAIN);
+        if is_recent { self.trips } else { 0 }
     }
 
     /// A connect probe was answered.
@@ -222,6 +271,10 @@ impl Inputs {
         self.failures.push_back(now);
         if self.failures.len() >= limit {
             self.failures.clear();
+            if passive.is_none() && self.out != Out::UntilProbe {
+                self.trips = self.trips() + 1;
+                self.tripped = Some(now);
+            }
             self.out = if passive.is_some() { Out::Until(now + window) } else { Out::UntilProbe };
         }
     }
@@ -255,6 +308,7 @@ impl Inputs {
             }
             ReplicaState::Starting
             | ReplicaState::Ready
+            | ReplicaState::Ejected
             | ReplicaState::Paused
             | ReplicaState::Gone => false,
         }
@@ -276,14 +330,27 @@ impl Inputs {
 
     /// When time alone brings it back.
     pub(super) fn review_at(&self) -> Option<Instant> {
-        match self.out {
+        let passive = match self.out {
             Out::Until(until) => Some(until),
             Out::No | Out::UntilProbe => None,
-        }
+        };
+        passive.into_iter().chain(self.ejected_until()).min()
     }
 
     pub(super) fn is_running(&self) -> bool {
         matches!(self.engine, EngineState::Starting | EngineState::Running)
+    }
+}
+
+/// Why a server is ready, where nothing else is to be said of it.
+fn why_ready(from: ReplicaState, is_checked: bool) -> &'static str {
+    match from {
+        ReplicaState::Starting if is_checked => "its health check passed",
+        ReplicaState::Starting => "it accepts connections",
+        ReplicaState::Unhealthy => "it answers again",
+        ReplicaState::Ejected => "its time out is over",
+        ReplicaState::Paused => "its container goes on",
+        ReplicaState::Ready | ReplicaState::Draining | ReplicaState::Gone => "its container runs",
     }
 }
 

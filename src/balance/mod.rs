@@ -3,6 +3,7 @@
 
 mod account;
 mod answer;
+mod budget;
 pub mod checks;
 mod children;
 mod copy;
@@ -12,11 +13,15 @@ mod forward;
 mod group;
 mod health;
 mod highest;
+mod hold;
 mod mirror;
+mod outlier;
 mod probe;
+mod ramp;
 mod replica;
 mod rotation;
 mod settings;
+mod state;
 mod sticky;
 pub mod strategy;
 #[cfg(test)]
@@ -28,6 +33,7 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 use http::{Request, Response};
+use tokio::time::Instant;
 
 use crate::message::{Body, Exchange, Handler};
 use crate::observe;
@@ -41,13 +47,13 @@ use weighted::Weighted;
 
 pub use children::Child;
 pub use failover::{ErrorSettings, FailoverSettings};
-pub use health::{EngineState, ReplicaState};
 pub use mirror::MirroringSettings;
 pub use replica::Replica;
 pub use settings::{
-    ContainerSettings, CookieSettings, HealthCheckSettings, LoadBalancerSettings, PassiveSettings,
-    ServerSettings,
+    ContainerSettings, CookieSettings, HealthCheckSettings, HoldSettings, LoadBalancerSettings,
+    PassiveSettings, ServerSettings,
 };
+pub use state::{Change, EngineState, ReplicaState};
 pub use sticky::default_name as sticky_name;
 pub use strategy::Strategy;
 
@@ -105,13 +111,11 @@ impl Service {
                 children::share(server.weight),
             ));
         }
-        if settings.health_check.is_none() {
-            for (replica, _) in &members {
-                replica.set_health(None);
-            }
+        for (replica, _) in &members {
+            replica.set_checked(settings.health_check.is_some());
         }
         let replicas = members.iter().map(|(replica, _)| Arc::clone(replica)).collect();
-        group.set_members(members);
+        group.set_members(members, settings.slow_start);
         let cookie = settings.sticky.as_ref().map(|cookie| sticky::Cookie::new(cookie, &name));
         let balancer = LoadBalancer {
             transport: Arc::clone(transport),
@@ -240,6 +244,29 @@ impl Service {
     /// Requests that wait for a server now.
     pub fn waiting(&self) -> usize {
         self.balancer().map_or(0, |balancer| balancer.group.waiting())
+    }
+
+    /// Its servers are watched for ones that fail where the others do not. Where clients stay
+    /// with a server, the requests of one are not like those of the others; and what
+    /// `passiveHealthCheck` says goes first.
+    fn watches_outliers(&self) -> bool {
+        self.balancer().is_some_and(|balancer| {
+            balancer.settings.outlier_ejection
+                && balancer.settings.passive.is_none()
+                && balancer.replicas.len() > 1
+        })
+    }
+
+    /// Takes a server out until then, unless too many are out already.
+    fn eject(&self, replica: &Arc<Replica>, until: Instant, why: Arc<str>) -> bool {
+        self.balancer().is_some_and(|balancer| balancer.group.eject(replica, until, why))
+    }
+
+    /// The requests to each of its servers are like those to the others.
+    fn spreads_evenly(&self) -> bool {
+        self.balancer().is_some_and(|balancer| {
+            balancer.cookie.is_none() && balancer.settings.strategy != Strategy::Rendezvous
+        })
     }
 
     fn health_check(&self) -> Option<(&HealthCheckSettings, &Arc<Transport>)> {

@@ -7,8 +7,9 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::group::Group;
-use super::health::{EngineState, Inputs, ReplicaState};
+use super::health::Inputs;
 use super::settings::{PassiveSettings, ServerSettings};
+use super::state::{Change, EngineState, ReplicaState};
 use super::sticky::Marks;
 use super::times::Times;
 use crate::upstream::Server;
@@ -36,6 +37,8 @@ pub struct Replica {
     in_flight: AtomicU32,
     requests: AtomicU64,
     errors: AtomicU64,
+    /// Requests that were counted by the cell before this one.
+    carried: u64,
     group: Weak<Group>,
 }
 
@@ -64,6 +67,7 @@ impl Replica {
             inputs: Mutex::new(inputs),
             in_flight: AtomicU32::new(0),
             requests: AtomicU64::new(carried.map_or(0, |old| old.requests())),
+            carried: carried.map_or(0, |old| old.requests()),
             errors: AtomicU64::new(carried.map_or(0, |old| old.errors())),
             group: Arc::downgrade(group),
         })
@@ -76,35 +80,42 @@ impl Replica {
     /// Changes an input and draws the conclusions. Never on the way of a request that
     /// goes well.
     fn change(&self, what: impl FnOnce(&mut Inputs)) {
-        let before = self.state();
+        let turn = self.alter(what);
+        let Some(group) = self.group.upgrade() else { return };
+        if turn.is_news {
+            group.refresh(turn.has_left());
+        }
+    }
+
+    /// The same, without telling the others.
+    fn alter(&self, what: impl FnOnce(&mut Inputs)) -> Turn {
+        let now = Instant::now();
         let mut inputs = self.inputs();
+        let before = self.state();
         let refused = inputs.refuses();
         what(&mut inputs);
-        let (state, reason) = inputs.judge(self.has_health_check, Instant::now());
-        let is_news = state != before || inputs.reason != reason || inputs.refuses() != refused;
+        let (after, reason) = inputs.judge(self.has_health_check, now);
+        let is_news = after != before || inputs.reason != reason || inputs.refuses() != refused;
         inputs.reason = Arc::clone(&reason);
-        if state != before {
-            inputs.since = SystemTime::now();
+        if after != before {
+            inputs.turned(before, after, now);
         }
         self.has_failures.store(inputs.has_failures(), Relaxed);
-        self.state.store(state as u8, Relaxed);
-        drop(inputs);
-        let is_leaving = matches!(state, ReplicaState::Draining | ReplicaState::Gone);
-        if is_leaving {
-            self.server.retire();
-        } else {
+        self.state.store(after as u8, Relaxed);
+        if after.keeps_connections() {
             self.server.restore();
+        } else {
+            self.server.retire();
         }
-        let Some(group) = self.group.upgrade() else { return };
-        if state != before {
+        drop(inputs);
+        if let Some(group) = self.group.upgrade()
+            && after != before
+        {
             let service: &str = &group.name;
-            let (from, to) = (before.as_str(), state.as_str());
+            let (from, to) = (before.as_str(), after.as_str());
             tracing::info!(service, server = %self.url, from, to, reason = %reason, "server");
         }
-        if is_news {
-            let took_requests = matches!(before, ReplicaState::Ready | ReplicaState::Draining);
-            group.refresh(is_leaving && took_requests);
-        }
+        Turn { before, after, is_news }
     }
 
     /// The engine says so. Wakes requests that wait for it.
@@ -121,6 +132,36 @@ impl Replica {
         }
     }
 
+    /// An active check is set up for it, or is not any more.
+    pub(super) fn set_checked(&self, is_checked: bool) {
+        self.change(|inputs| inputs.set_checked(is_checked));
+    }
+
+    /// It is not ready before its active check has passed.
+    pub(super) fn awaits_check(&self) -> bool {
+        self.inputs().awaits_check() && self.state() == ReplicaState::Starting
+    }
+
+    /// It is no member of its service any more. Its group knows.
+    pub(super) fn remove(&self) {
+        self.alter(Inputs::leave);
+    }
+
+    /// Takes it out until then; `None` brings it back. Its group does this, and knows.
+    pub(super) fn eject(&self, until: Option<(Instant, Arc<str>)>) {
+        self.alter(|inputs| inputs.eject(until));
+    }
+
+    /// When its time out is over.
+    pub(super) fn ejected_until(&self) -> Option<Instant> {
+        self.inputs().ejected_until()
+    }
+
+    /// How often failed connects took it out of late, though probes brought it back.
+    pub(super) fn trips(&self) -> u32 {
+        self.inputs().trips()
+    }
+
     /// An active check's verdict: why it failed, or that it did not.
     pub(super) fn set_health(&self, unhealthy: Option<Arc<str>>) {
         self.change(|inputs| inputs.set_unhealthy(unhealthy));
@@ -133,7 +174,11 @@ impl Replica {
 
     /// Time went by: what waits for a moment may have reached it.
     pub(super) fn review(&self) {
-        self.change(|_| ());
+        let turn = self.alter(|_| ());
+        let Some(group) = self.group.upgrade() else { return };
+        if turn.is_news || group.is_ramping() {
+            group.refresh(turn.has_left());
+        }
     }
 
     /// A request failed: a connect (true), or an answer that `passiveHealthCheck` counts.
@@ -189,12 +234,27 @@ impl Replica {
         Arc::clone(&self.inputs().reason)
     }
 
+    /// Its last changes of state, oldest first.
+    pub fn changes(&self) -> Vec<Change> {
+        self.inputs().changes.all()
+    }
+
+    /// Since when it is ready; `None` if it was so from the beginning.
+    pub(super) fn ready_since(&self) -> Option<Instant> {
+        self.inputs().ready_since
+    }
+
     /// Requests sent to it so far.
     pub fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
     }
 
-    /// Of those, answered with 5xx or not at all.
+    /// Of those, the ones of this cell's own time.
+    pub(super) fn requests_here(&self) -> u64 {
+        self.requests().saturating_sub(self.carried)
+    }
+
+    /// Of all, answered with 5xx or not at all.
     pub fn errors(&self) -> u64 {
         self.errors.load(Relaxed)
     }
@@ -216,7 +276,10 @@ impl Replica {
 
     /// When it is to be reviewed without anything happening.
     pub(super) fn review_at(&self) -> Option<Instant> {
-        self.inputs().review_at().filter(|_| !self.is_ready())
+        if !self.is_ready() {
+            return self.inputs().review_at();
+        }
+        self.group.upgrade()?.next_step(self.ready_since()?, Instant::now())
     }
 
     /// Active checks make no sense while its container does not run.
@@ -227,5 +290,21 @@ impl Replica {
     /// From a container, which comes and goes; else written in a file.
     pub(super) fn is_container(&self) -> bool {
         self.container.is_some()
+    }
+}
+
+/// What came of a change.
+struct Turn {
+    before: ReplicaState,
+    after: ReplicaState,
+    is_news: bool,
+}
+
+impl Turn {
+    /// One that took requests, or was about to, does so no longer: another may be on its way.
+    fn has_left(&self) -> bool {
+        use ReplicaState::{Draining, Gone, Paused, Ready, Starting};
+        let was_here = matches!(self.before, Ready | Starting | Draining);
+        was_here && self.before != self.after && matches!(self.after, Draining | Gone | Paused)
     }
 }

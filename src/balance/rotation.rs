@@ -1,9 +1,13 @@
 //! Whose turn it is: worked out when readiness changes, read by requests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::health::ReplicaState;
+use tokio::time::Instant;
+
+use super::ramp;
 use super::replica::Replica;
+use super::state::ReplicaState;
 
 /// Turns kept at most; larger sums of weights are scaled down to it.
 const MAX_TURNS: u64 = 4096;
@@ -15,6 +19,9 @@ pub(super) struct Rotation {
     pub(super) ready: Box<[(Arc<Replica>, u32)]>,
     /// Places in `ready`, in the order of turns.
     turns: Box<[u32]>,
+    /// The parts of their shares that the ready ones get, of [`ramp::STEPS`]; empty when all
+    /// get the whole.
+    parts: Box<[u32]>,
     /// Asked when nobody is ready.
     pub(super) last_resort: Box<[Arc<Replica>]>,
     /// A server is about to be ready.
@@ -22,16 +29,30 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    pub(super) fn new(members: &[(Arc<Replica>, u32)]) -> Self {
-        let ready: Box<[_]> = members
-            .iter()
-            .filter(|(replica, weight)| *weight > 0 && replica.is_ready())
-            .map(|(replica, weight)| (Arc::clone(replica), *weight))
-            .collect();
-        let weights: Vec<u32> = ready.iter().map(|(_, weight)| *weight).collect();
+    /// The rotation of these servers and their weights; the share of one that has just become
+    /// ready grows over `slow_start`.
+    pub(super) fn new(members: &[(Arc<Replica>, u32)], slow_start: Duration, now: Instant) -> Self {
         let with_share = || members.iter().filter(|(_, weight)| *weight > 0);
+        let is_ready = |(replica, _): &&(Arc<Replica>, u32)| replica.is_ready();
+        let mut ready: Box<[_]> = with_share().filter(is_ready).cloned().collect();
+        let mut parts: Box<[u32]> = Box::default();
+        if !slow_start.is_zero() {
+            let part = |(replica, _): &(Arc<Replica>, u32)| {
+                ramp::part(replica.ready_since(), slow_start, now)
+            };
+            parts = ready.iter().map(part).collect();
+            // All alike is as good as whole.
+            if parts.iter().all(|part| Some(part) == parts.first()) {
+                parts = Box::default();
+            }
+            for ((_, weight), part) in ready.iter_mut().zip(&parts) {
+                *weight = weight.saturating_mul(*part);
+            }
+        }
+        let weights: Vec<u32> = ready.iter().map(|(_, weight)| *weight).collect();
         Self {
             turns: turns(&weights),
+            parts,
             last_resort: with_share()
                 .filter(|(replica, _)| replica.is_last_resort())
                 .map(|(replica, _)| Arc::clone(replica))
@@ -40,6 +61,27 @@ impl Rotation {
                 .any(|(replica, _)| replica.state() == ReplicaState::Starting),
             ready,
         }
+    }
+
+    /// The share of one of them has yet to grow.
+    pub(super) fn is_ramping(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// The ready servers and the shares that they will have once they have grown.
+    pub(super) fn whole_shares(&self) -> impl Iterator<Item = (&Arc<Replica>, u32)> {
+        self.ready.iter().enumerate().map(|(place, (replica, weight))| {
+            let part = self.parts.get(place).copied().unwrap_or(1);
+            (replica, weight.checked_div(part).unwrap_or(*weight))
+        })
+    }
+
+    /// Whether a server is to be looked at in a draw with this random number, by strategies
+    /// that do not go by shares.
+    pub(super) fn admits(&self, replica: &Arc<Replica>, random: u64) -> bool {
+        let found = self.ready.iter().position(|(one, _)| Arc::ptr_eq(one, replica));
+        let part = found.and_then(|place| self.parts.get(place)).copied();
+        part.is_none_or(|part| random % u64::from(ramp::STEPS) < u64::from(part))
     }
 
     /// The server whose turn it is.

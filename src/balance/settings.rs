@@ -20,8 +20,29 @@ pub struct LoadBalancerSettings {
     pub health_check: Option<HealthCheckSettings>,
     /// Failures seen by requests.
     pub passive: Option<PassiveSettings>,
-    /// How long a request waits for a server that is about to be ready; zero: not at all.
-    pub hold: Duration,
+    /// Requests that wait for a server that is about to be ready.
+    pub hold: HoldSettings,
+    /// How long the share of a server grows that has just become ready; zero: not at all.
+    pub slow_start: Duration,
+    /// Take servers out for a time that fail where the others do not.
+    pub outlier_ejection: bool,
+}
+
+/// Requests that wait for a server that is about to be ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldSettings {
+    /// How long each waits at most; zero: not at all.
+    pub limit: Duration,
+    /// How many wait at most.
+    pub max_requests: usize,
+    /// How many bytes those that wait may take together.
+    pub max_bytes: usize,
+}
+
+impl Default for HoldSettings {
+    fn default() -> Self {
+        Self { limit: Duration::from_secs(10), max_requests: 1000, max_bytes: 16 << 20 }
+    }
 }
 
 impl Default for LoadBalancerSettings {
@@ -33,7 +54,9 @@ impl Default for LoadBalancerSettings {
             pass_host_header: true,
             health_check: None,
             passive: None,
-            hold: Duration::from_secs(10),
+            hold: HoldSettings::default(),
+            slow_start: Duration::ZERO,
+            outlier_ejection: true,
         }
     }
 }

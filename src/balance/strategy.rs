@@ -53,10 +53,38 @@ impl Strategy {
         let is_new =
             |replica: &&Arc<Replica>| !tried.iter().any(|tried| Arc::ptr_eq(tried, replica));
         let turn = group.next_turn();
+        if rotation.is_ramping() && !self.goes_by_shares() {
+            // Other bits than those that choose among two.
+            let random = scatter(turn as u64) >> 24;
+            let is_in =
+                |replica: &&Arc<Replica>| is_new(replica) && rotation.admits(replica, random);
+            let picked = self.among(rotation, turn, client, is_in);
+            if picked.is_some() {
+                return picked;
+            }
+        }
+        self.among(rotation, turn, client, is_new)
+    }
+
+    /// A growing share is followed without further ado.
+    fn goes_by_shares(self) -> bool {
+        match self {
+            Self::RoundRobin | Self::Rendezvous => true,
+            Self::TwoChoices | Self::LeastTime => false,
+        }
+    }
+
+    fn among(
+        self,
+        rotation: &Rotation,
+        turn: usize,
+        client: IpAddr,
+        is_new: impl Fn(&&Arc<Replica>) -> bool,
+    ) -> Option<&Arc<Replica>> {
         match self {
             Self::RoundRobin => rotation.from(turn).map(|(replica, _)| replica).find(is_new),
             Self::TwoChoices => {
-                let mut left = rotation.ready.iter().map(|(replica, _)| replica).filter(is_new);
+                let mut left = rotation.ready.iter().map(|(replica, _)| replica).filter(&is_new);
                 let count = left.clone().count();
                 let (first, second) = two_of(count, scatter(turn as u64));
                 let first = left.clone().nth(first)?;
@@ -86,8 +114,9 @@ fn least(
 ) -> Option<&Arc<Replica>> {
     let mut best: Option<(&Arc<Replica>, f64)> = None;
     let mut equals = 0;
-    for (replica, weight) in rotation.ready.iter().filter(|(replica, _)| is_new(&replica)) {
-        let wait = wait(replica, *weight);
+    let weighed = || rotation.whole_shares().filter(|(replica, _)| is_new(replica));
+    for (replica, weight) in weighed() {
+        let wait = wait(replica, weight);
         match best {
             Some((_, least)) if wait > least => {}
             Some((_, least)) if wait >= least => equals += 1,
@@ -99,9 +128,15 @@ fn least(
         return Some(replica);
     }
     // Another worker may have sent to them meanwhile: then the one found first.
-    let mut turns = rotation.from(turn);
-    let next = turns.find(|(one, weight)| is_new(&one) && wait(one, *weight) <= least);
-    Some(next.map_or(replica, |(one, _)| one))
+    let next = if rotation.is_ramping() {
+        // A share that grows has had its say when they were drawn.
+        let mut least_of = weighed().filter(|(one, weight)| wait(one, *weight) <= least);
+        least_of.nth(turn % (equals + 1)).map(|(one, _)| one)
+    } else {
+        let mut turns = rotation.from(turn).map(|(one, weight)| (one, *weight));
+        turns.find(|(one, weight)| is_new(one) && wait(one, *weight) <= least).map(|(one, _)| one)
+    };
+    Some(next.unwrap_or(replica))
 }
 
 /// What a further request is likely to wait at a server. One that never answered counts as

@@ -7,13 +7,29 @@ use crate::middleware;
 use crate::tree::known::{KnownOption, Schema, State, rows};
 use crate::tree::suggest;
 
-static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::new(options()));
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::new(options().chain(own_options())));
+static OWN: LazyLock<Schema> = LazyLock::new(|| Schema::new(own_options()));
 
 /// All known keys without their root, in the spelling of files: labels are written in lower
 /// case. Those of middlewares are last.
 pub fn options() -> impl Iterator<Item = KnownOption> {
     let middlewares = middleware::options().map(|option| option.below(MIDDLEWARE));
     rows(include_str!("known.tsv")).chain(middlewares)
+}
+
+/// The keys that Traefik does not know, without their root, which is `wharf.`.
+pub fn own_options() -> impl Iterator<Item = KnownOption> {
+    rows(include_str!("own.tsv"))
+}
+
+/// Whether a key, given without its root, is one that Traefik does not know.
+pub(super) fn is_own(path: &str) -> bool {
+    let mut level = &*OWN;
+    for word in path.split('.') {
+        let Some(next) = level.child(word) else { return false };
+        level = next;
+    }
+    level.option.is_some()
 }
 
 const MIDDLEWARE: &str = "http.middlewares.<middleware>";
@@ -104,6 +120,20 @@ mod tests {
             ("http.middlewares.m.plugin.p.a.b", State::Later),
         ] {
             assert_eq!(find(path), Ok(state), "{path}");
+        }
+    }
+
+    #[test]
+    fn keys_that_traefik_does_not_know_are_told_from_the_others() {
+        for (path, is_so) in [
+            ("http.services.s.loadbalancer.slowstart", true),
+            ("HTTP.services.s.loadBalancer.Hold.Duration", true),
+            ("http.services.s.loadbalancer.hold", false),
+            ("http.services.s.loadbalancer.strategy", false),
+            ("http.services.s.loadbalancer.slowstart.more", false),
+        ] {
+            assert_eq!(is_own(path), is_so, "{path}");
+            assert_eq!(find(path).is_ok(), is_so || path.ends_with("strategy"), "{path}");
         }
     }
 

@@ -21,7 +21,7 @@ use crate::problem::ContainerRef;
 
 pub use container::bad_name;
 pub use decoder::Decoder;
-pub use known::options;
+pub use known::{options, own_options};
 
 /// A container as the engine describes it, reduced to what matters here.
 #[derive(Clone, Debug, PartialEq)]

@@ -42,6 +42,12 @@ fn admit(container: &ContainerRef, key: &str) -> Result<(), Problem> {
         return Err(Problem::error(Code::UnknownKey, origin(), text)
             .mend(format!("write {lower}.{path}: the first word must be in lower case")));
     }
+    if root == "traefik" && known::is_own(path) {
+        // As Traefik, which leaves out the container: the same labels must do the same there.
+        let text = "no such key in Traefik: it is one of Wharf's own";
+        return Err(Problem::error(Code::UnknownKey, origin(), text)
+            .mend(format!("write `wharf.{path}`, which Traefik passes over")));
+    }
     match known::find(path) {
         Ok(State::Built) => Ok(()),
         Ok(State::Ignored) => Err(without_effect(origin(), path)),

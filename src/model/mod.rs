@@ -23,7 +23,7 @@ pub use composite::{
 };
 pub use router::{Domain, Router, RouterObservability, RouterTls};
 pub use service::{
-    Cookie, HealthCheck, LoadBalancer, PassiveHealthCheck, ReplicaFacts, ReplicaState,
+    Cookie, HealthCheck, Hold, LoadBalancer, PassiveHealthCheck, ReplicaFacts, ReplicaState,
     ResponseForwarding, Server, Service, ServiceKind, Sticky,
 };
 pub use tls::{CertificateFiles, ClientAuth, ClientAuthType, Store, Tls, TlsOptions};

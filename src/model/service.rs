@@ -88,6 +88,30 @@ pub struct LoadBalancer {
     /// A named transport, as written.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub servers_transport: String,
+    /// Wharf's own: how long the share of a server grows that has just become ready.
+    #[serde(skip_serializing_if = "tree::is_default")]
+    pub slow_start: GoDuration,
+    /// Wharf's own: requests that wait for a server.
+    #[serde(skip_serializing_if = "tree::is_default")]
+    pub hold: Hold,
+    /// Wharf's own: whether a server is taken out that fails where the others do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outlier_ejection: Option<bool>,
+}
+
+/// Requests that wait for a server. What is not set is as for all services.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Hold {
+    /// How long each may wait; 0: not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<GoDuration>,
+    /// How many may wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_requests: Option<u32>,
+    /// How many bytes they may take together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u32>,
 }
 
 impl Default for LoadBalancer {
@@ -101,6 +125,9 @@ impl Default for LoadBalancer {
             pass_host_header: true,
             response_forwarding: Some(ResponseForwarding::default()),
             servers_transport: String::new(),
+            slow_start: GoDuration::default(),
+            hold: Hold::default(),
+            outlier_ejection: None,
         }
     }
 }

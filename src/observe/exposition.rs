@@ -358,6 +358,11 @@ impl Everything {
         by_service(encoder, "traefik_service_retries", help, &self.0.retries)?;
         let help = "How many copies for mirrors were not made, too many being on their way";
         by_service(encoder, "wharf_mirror_copies_dropped", help, &self.0.dropped_copies)?;
+        let help = "How many requests waited for a server in vain, or met too many that wait";
+        by_service(encoder, "wharf_hold_refused", help, &self.0.servers.refused)?;
+        let help = "How many times a server was taken out that failed where the others did not";
+        by_service(encoder, "wharf_ejections", help, &self.0.servers.ejections)?;
+        self.0.servers.encode(encoder)?;
         let help = "service server is up, described by gauge value of 0 or 1";
         let mut family = encoder.encode_descriptor(
             "traefik_service_server_up",

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::history::History;
 use super::series::{Key, Scope};
+use super::servers::{Holding, Servers, Waits};
 use crate::message::{Protocol, TlsInfo};
 use crate::settings;
 
@@ -40,6 +41,7 @@ struct Handle {
     scope: Arc<Scope>,
     /// Of services.
     retries: Option<Arc<AtomicU64>>,
+    holding: Option<Holding>,
     header_labels: Arc<[http::HeaderName]>,
 }
 
@@ -63,6 +65,18 @@ impl Requests {
     pub fn retried(&self) {
         if let Some(retries) = self.0.as_ref().and_then(|handle| handle.retries.as_ref()) {
             retries.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a request that waits for a server, until what this gives is dropped.
+    pub fn waits(&self) -> Waits {
+        Waits::new(self.0.as_ref().and_then(|handle| handle.holding.as_ref()))
+    }
+
+    /// Counts a request that waited too long, or met too many that wait.
+    pub fn waited_in_vain(&self) {
+        if let Some(holding) = self.0.as_ref().and_then(|handle| handle.holding.as_ref()) {
+            holding.refused.fetch_add(1, Relaxed);
         }
     }
 
@@ -107,7 +121,11 @@ pub(super) struct Entry<T> {
 /// Things by name that go one scrape after nobody holds them any more, as in Traefik.
 pub(super) type Kept<K, T> = Mutex<BTreeMap<K, Entry<T>>>;
 
-fn keep<K: Ord + Clone, T>(map: &Kept<K, T>, name: &K, make: impl FnOnce() -> T) -> Arc<T> {
+pub(super) fn keep<K: Ord + Clone, T>(
+    map: &Kept<K, T>,
+    name: &K,
+    make: impl FnOnce() -> T,
+) -> Arc<T> {
     let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
     let entry =
         map.entry(name.clone()).or_insert_with(|| Entry { value: Arc::new(make()), doomed: false });
@@ -167,6 +185,7 @@ pub struct Metrics {
     pub(super) scopes: Kept<ScopeName, Scope>,
     pub(super) server_up: Kept<(Arc<str>, Arc<str>), AtomicI64>,
     pub(super) retries: Kept<Arc<str>, AtomicU64>,
+    pub(super) servers: Servers,
     pub(super) dropped_copies: Kept<Arc<str>, AtomicU64>,
     pub(super) tls_requests: Kept<TlsName, AtomicU64>,
     pub(super) connections: Kept<(Arc<str>, &'static str), AtomicI64>,
@@ -232,6 +251,7 @@ impl Metrics {
             scopes: Kept::default(),
             server_up: Kept::default(),
             retries: Kept::default(),
+            servers: Servers::default(),
             dropped_copies: Kept::default(),
             tls_requests: Kept::default(),
             connections: Kept::default(),
@@ -261,11 +281,14 @@ impl Metrics {
 
     fn requests(&self, name: &ScopeName) -> Requests {
         let scope = keep(&self.scopes, name, || Scope::new(&self.bounds, self.workers));
-        let retries = match name {
-            ScopeName::Service(service) => Some(self.retries(service)),
-            ScopeName::EntryPoint(_) | ScopeName::Router { .. } => None,
+        let (retries, holding) = match name {
+            ScopeName::Service(service) => {
+                (Some(self.retries(service)), Some(self.holding(service)))
+            }
+            ScopeName::EntryPoint(_) | ScopeName::Router { .. } => (None, None),
         };
-        Requests(Some(Handle { scope, retries, header_labels: Arc::clone(&self.header_names) }))
+        let header_labels = Arc::clone(&self.header_names);
+        Requests(Some(Handle { scope, retries, holding, header_labels }))
     }
 
     /// Handles of an entry point.

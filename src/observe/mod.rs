@@ -10,10 +10,12 @@ mod metrics;
 mod process;
 mod rotate;
 mod series;
+mod servers;
 mod traces;
 
 pub use access_log::{AccessLog, Captured, Line};
 pub use exposition::Exposition;
 pub use history::{History, Point, SPAN as HISTORY_SECONDS};
 pub use metrics::{Gauge, Metrics, Requests, Sample};
+pub use servers::{ServerState, Waits};
 pub use traces::{environment_problems, traces, traces_resource};

@@ -232,6 +232,8 @@ pub struct Wharf {
     pub not_found_when_down: bool,
     /// How long a request may wait for a server that is expected; 0 turns waiting off.
     pub hold: GoDuration,
+    /// Take servers out for a time that fail where the others of their service do not.
+    pub outlier_ejection: bool,
     /// Open client connections in all; 0: nine tenths of the limit on open files.
     pub max_connections: u32,
 }
@@ -242,6 +244,7 @@ impl Default for Wharf {
             workers: 0,
             not_found_when_down: false,
             hold: GoDuration::from_secs(10),
+            outlier_ejection: true,
             max_connections: 0,
         }
     }

@@ -66,6 +66,7 @@ pub(super) struct Fleet {
     pub(super) starting: usize,
     pub(super) draining: usize,
     pub(super) unhealthy: usize,
+    pub(super) ejected: usize,
     pub(super) paused: usize,
     pub(super) gone: usize,
 }
@@ -80,6 +81,7 @@ impl Fleet {
                 ReplicaState::Ready => &mut fleet.ready,
                 ReplicaState::Draining => &mut fleet.draining,
                 ReplicaState::Unhealthy => &mut fleet.unhealthy,
+                ReplicaState::Ejected => &mut fleet.ejected,
                 ReplicaState::Paused => &mut fleet.paused,
                 ReplicaState::Gone => &mut fleet.gone,
             } += 1;
@@ -94,6 +96,7 @@ impl Fleet {
             ("starting", self.starting),
             ("draining", self.draining),
             ("paused", self.paused),
+            ("ejected", self.ejected),
             ("unhealthy", self.unhealthy),
             ("gone", self.gone),
         ]

@@ -147,6 +147,15 @@ pub(super) struct Server {
     pub(super) in_flight: u32,
     /// Its part of all requests to the service, in percent.
     pub(super) share: u64,
+    /// Its last changes of state, newest first.
+    pub(super) changes: Vec<Turn>,
+}
+
+/// A change of a server's state.
+pub(super) struct Turn {
+    pub(super) state: &'static str,
+    pub(super) ago: String,
+    pub(super) reason: String,
 }
 
 /// A service's servers by container name.
@@ -180,7 +189,19 @@ fn server(replica: &Replica, total: u64, now: SystemTime) -> Server {
         has_errors: errors > 0,
         in_flight: replica.in_flight(),
         share: (replica.requests() * 100).checked_div(total).unwrap_or(0),
+        changes: turns(replica, now),
     }
+}
+
+fn turns(replica: &Replica, now: SystemTime) -> Vec<Turn> {
+    let changes = replica.changes().into_iter().rev();
+    changes
+        .map(|change| Turn {
+            state: change.to.as_str(),
+            ago: words::ago(change.at, now),
+            reason: change.reason.to_string(),
+        })
+        .collect()
 }
 
 /// A server whose state changed of late.

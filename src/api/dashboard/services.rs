@@ -260,6 +260,19 @@ fn notes(service: &Service) -> Vec<String> {
         if !balancer.servers_transport.is_empty() {
             notes.push(format!("transport {}", balancer.servers_transport));
         }
+        if balancer.slow_start.or_zero() > std::time::Duration::ZERO {
+            notes.push(format!("slow start over {}", balancer.slow_start));
+        }
+        match balancer.hold.duration {
+            Some(duration) if duration.or_zero().is_zero() => {
+                notes.push("requests do not wait for a server".to_owned());
+            }
+            Some(duration) => notes.push(format!("requests wait {duration} for a server")),
+            None => {}
+        }
+        if balancer.outlier_ejection == Some(false) {
+            notes.push("no server is ejected".to_owned());
+        }
         if balancer.strategy != "wrr" && !balancer.strategy.is_empty() {
             notes.push(format!("strategy {}", balancer.strategy));
         }

@@ -22,7 +22,7 @@ pub(super) use middleware::{MiddlewareRow, middlewares};
 pub(super) use overview::{Counts, count, overview, version};
 pub(super) use router::{RouterRow, routers};
 pub(super) use service::{ServiceRow, services};
-pub(super) use wharf::{engine, history, problems, replicas};
+pub(super) use wharf::{engine, history, problems, replicas, waiting};
 
 /// Where an object stands: `/api/rawdata` leaves out what its keys say already.
 #[derive(Clone, Copy, PartialEq, Eq)]

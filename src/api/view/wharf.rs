@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::overview::moment;
 use super::{Object, services};
-use crate::balance::Replica;
+use crate::balance::{Change, Replica};
 use crate::observe::Metrics;
 use crate::provider::EngineState;
 use crate::table::Table;
@@ -46,10 +46,29 @@ fn replica(replica: &Arc<Replica>) -> Value {
     if let Some(started) = replica.started {
         object.put("started", moment(started));
     }
+    let change = |change: &Change| {
+        json!({
+            "at": moment(change.at),
+            "from": change.from.as_str(),
+            "to": change.to.as_str(),
+            "reason": change.reason,
+        })
+    };
+    object.put("changes", replica.changes().iter().map(change).collect::<Vec<_>>());
     object.put("requests", replica.requests());
     object.put("errors", replica.errors());
     object.put("inFlight", replica.in_flight());
     object.into_value()
+}
+
+/// `/api/wharf/waiting`: requests that wait for a server, by service; only where there are any.
+pub(in crate::api) fn waiting(table: &Table) -> Value {
+    let waiting = table.services.iter().map(|(name, service)| (name, service.waiting()));
+    waiting
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| (name.to_string(), json!(count)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// `/api/wharf/history/{service}`: the last minutes, second by second, oldest first.

@@ -24,7 +24,7 @@ impl checks::Source for Published {
 }
 
 /// Runs the checks for as long as the token is held.
-fn check(service: &Arc<Service>) -> (tokio_util::sync::DropGuard, Rc<Cell<usize>>) {
+pub(super) fn check(service: &Arc<Service>) -> (tokio_util::sync::DropGuard, Rc<Cell<usize>>) {
     let (token, touched) = (CancellationToken::new(), Rc::new(Cell::new(0)));
     let source = Published {
         services: vec![Arc::clone(service)],
@@ -87,6 +87,41 @@ fn a_server_that_fails_its_check_is_left_out_until_it_passes() {
 }
 
 #[test]
+fn a_container_that_starts_gets_no_request_before_its_check_has_passed() {
+    on_worker(async {
+        let is_well = Rc::new(Cell::new(false));
+        let well = Rc::clone(&is_well);
+        let fake = Fake::new(move |_, request| {
+            let is_fine = well.get() || !request.starts_with("GET /health ");
+            Act::Say(if is_fine { ok("a") } else { ok("").replace("200 OK", "503 Not yet") })
+        })
+        .await;
+        // The first check of a server that runs comes after an hour.
+        let service = service(LoadBalancerSettings {
+            health_check: Some(every(3_600_000)),
+            ..settings(vec![container(&fake.url, "a", EngineState::Starting)])
+        });
+        let replica = Arc::clone(&service.replicas()[0]);
+        let (_checks, _) = check(&service);
+        replica.set_engine(EngineState::Running);
+        let asking = {
+            let service = Arc::clone(&service);
+            tokio::task::spawn_local(async move { text(ask(&service, get("/")).await).await })
+        };
+
+        eventually("several checks", || fake.seen() > 2).await;
+        assert_eq!(replica.state(), ReplicaState::Starting);
+        assert_eq!(&*replica.reason(), "waiting for its health check");
+        assert!(replica.is_up() && service.waiting() == 1);
+        is_well.set(true);
+
+        assert_eq!(asking.await.unwrap(), "a");
+        let last = replica.changes().pop().unwrap();
+        assert_eq!((last.to, &*last.reason), (ReplicaState::Ready, "its health check passed"));
+    });
+}
+
+#[test]
 fn a_redirect_is_followed_by_the_check() {
     on_worker(async {
         let fake = Fake::new(|_, request| {
@@ -134,15 +169,25 @@ fn requests_wait_for_a_container_that_starts() {
 }
 
 #[test]
-fn upgrades_do_not_wait() {
+fn upgrades_wait_like_any_request() {
     on_worker(async {
-        let url = refusing().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
         let service = service(settings(vec![container(&url, "a", EngineState::Starting)]));
         let mut request = get("/");
         request.headers_mut().insert("connection", "upgrade".parse().unwrap());
         request.headers_mut().insert("upgrade", "websocket".parse().unwrap());
+        let asking = {
+            let service = Arc::clone(&service);
+            tokio::task::spawn_local(async move { ask(&service, request).await.status() })
+        };
+        eventually("waiting", || service.waiting() == 1).await;
 
-        assert_eq!(ask(&service, request).await.status(), 503);
+        let fake = Fake::on(listener, Rc::new(|_, _| Act::Say(ok("no upgrade"))));
+        service.replicas()[0].connected();
+
+        assert_eq!(asking.await.unwrap(), 200);
+        assert!(fake.requests.borrow()[0].contains("Upgrade: websocket"));
     });
 }
 
@@ -236,16 +281,17 @@ fn a_grpc_server_is_asked_by_its_own_protocol_also_over_tls() {
 #[test]
 fn waiting_ends_in_time_and_with_the_client() {
     on_worker(async {
-        let hold = Duration::from_millis(40);
+        let limit = Duration::from_millis(40);
+        let hold = HoldSettings { limit, ..HoldSettings::default() };
         let url = refusing().await;
         let starting = container(&url, "a", EngineState::Starting);
         let service = service(LoadBalancerSettings { hold, ..settings(vec![starting]) });
 
         let began = std::time::Instant::now();
         assert_eq!(ask(&service, get("/")).await.status(), 503);
-        assert!(began.elapsed() >= hold);
+        assert!(began.elapsed() >= limit);
 
-        let gone = tokio::time::timeout(hold / 4, ask(&service, get("/"))).await;
+        let gone = tokio::time::timeout(limit / 4, ask(&service, get("/"))).await;
         assert!(gone.is_err());
         assert_eq!(service.waiting(), 0);
     });

@@ -3,6 +3,8 @@
 mod composites;
 mod health;
 mod mirroring;
+mod model;
+mod outliers;
 mod proxying;
 mod retrying;
 mod sticking;

@@ -65,6 +65,46 @@ fn only_idempotent_requests_are_sent_twice() {
 }
 
 #[test]
+fn an_idempotent_request_is_sent_again_with_its_body_if_that_is_small() {
+    on_worker(async {
+        for (length, status) in [(64 << 10, 200), (128 << 10, 502)] {
+            let closing = Fake::new(|_, _| Act::SayAndClose(String::new())).await;
+            let good = Fake::saying("a").await;
+            let service = service(settings(vec![server(&closing.url), server(&good.url)]));
+            let body = "x".repeat(length);
+            let mut statuses = Vec::new();
+            for _ in 0..2 {
+                let request = Request::put("/").header("host", "a").body(Body::from(body.clone()));
+                statuses.push(ask(&service, request.unwrap()).await.status().as_u16());
+            }
+
+            // One of the two at least met the server that closes.
+            assert!(closing.seen() > 0 && good.seen() > 0, "{length}");
+            let is_lost = statuses.contains(&502);
+            assert_eq!(is_lost, status == 502, "{length}: {statuses:?}");
+            let seen = good.requests.borrow();
+            assert!(seen.iter().all(|request| request.ends_with(&format!("\r\n\r\n{body}"))));
+        }
+    });
+}
+
+#[test]
+fn a_connection_is_not_used_any_more_shortly_before_its_server_closes_it() {
+    on_worker(async {
+        let answer = "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 1\r\n\r\na";
+        let fake = Fake::new(move |_, _| Act::Say(answer.to_owned())).await;
+        let service = service(settings(vec![server(&fake.url)]));
+
+        for pause in [0, 600] {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            assert_eq!(text(ask(&service, post("x")).await).await, "a");
+        }
+
+        assert_eq!(fake.connections.get(), 2);
+    });
+}
+
+#[test]
 fn three_replicas_that_are_stopped_at_once_cost_no_idempotent_request() {
     on_worker(async {
         let close = || Fake::new(|_, _| Act::SayAndClose(String::new()));

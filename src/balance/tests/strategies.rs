@@ -1,4 +1,5 @@
 use super::*;
+use crate::balance::forward;
 
 fn balancer(fakes: &[Fake; 2], strategy: Strategy, weights: [i64; 2]) -> Arc<Service> {
     let servers = fakes.iter().zip(weights);
@@ -87,4 +88,47 @@ fn a_client_address_keeps_its_server() {
             assert_eq!(text(ask(&service, get("/")).await).await, first);
         }
     });
+}
+
+#[test]
+fn the_share_of_a_server_that_has_just_become_ready_grows() {
+    for strategy in [Strategy::RoundRobin, Strategy::TwoChoices, Strategy::LeastTime] {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build_local(tokio::runtime::LocalOptions::default())
+            .unwrap();
+        runtime.block_on(async {
+            let servers = [
+                container("http://127.0.0.1:1", "a", EngineState::Running),
+                container("http://127.0.0.1:2", "b", EngineState::Starting),
+            ];
+            let slow_start = Duration::from_secs(10);
+            let settings = settings(servers.to_vec());
+            let service = service(LoadBalancerSettings { strategy, slow_start, ..settings });
+            let new = &service.replicas()[1];
+            new.connected();
+
+            let mut shares = Vec::new();
+            for _ in 0..5 {
+                let balancer = service.balancer().unwrap();
+                let mut asked = 0;
+                for _ in 0..1000 {
+                    let mut request = get("/");
+                    let chosen =
+                        forward::choose(balancer, &Exchange::for_tests(), &mut request).await;
+                    asked += usize::from(Arc::ptr_eq(&chosen.unwrap(), new));
+                }
+                shares.push(asked);
+                let next = new.review_at().map(|at| at - tokio::time::Instant::now());
+                tokio::time::advance(next.unwrap_or_default().max(slow_start / 4)).await;
+                new.review();
+            }
+
+            assert!(shares[0] > 0 && shares[0] < 100, "{strategy:?} {shares:?}");
+            assert!(shares.is_sorted(), "{strategy:?} {shares:?}");
+            assert!((450..=550).contains(&shares[4]), "{strategy:?} {shares:?}");
+            assert_eq!(new.review_at(), None);
+        });
+    }
 }

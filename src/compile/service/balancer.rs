@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::Services;
 use super::composite::Work;
 use crate::balance::{
-    self, ContainerSettings, CookieSettings, EngineState, HealthCheckSettings,
+    self, ContainerSettings, CookieSettings, EngineState, HealthCheckSettings, HoldSettings,
     LoadBalancerSettings, PassiveSettings, ServerSettings, strategy,
 };
 use crate::compile::report::{Fault, known_names, origin, qualify};
 use crate::compile::{Context, transport};
 use crate::model::{
-    Cookie, HealthCheck, LoadBalancer, Name, Provider, ReplicaFacts, ReplicaState, Server, Sticky,
+    Cookie, HealthCheck, Hold, LoadBalancer, Name, Provider, ReplicaFacts, ReplicaState, Server,
+    Sticky,
 };
 use crate::problem::{Code, Origin, Problem};
 use crate::settings::GoDuration;
@@ -133,8 +134,22 @@ fn settings(cx: &Context, balancer: &LoadBalancer) -> Result<LoadBalancerSetting
             failure_window: passive.failure_window.or_zero(),
             max_failed_attempts: passive.max_failed_attempts,
         }),
-        hold: cx.settings.wharf.hold.or_zero(),
+        hold: hold(cx, &balancer.hold),
+        slow_start: balancer.slow_start.or_zero(),
+        outlier_ejection: balancer.outlier_ejection.unwrap_or(cx.settings.wharf.outlier_ejection),
     })
+}
+
+fn hold(cx: &Context, hold: &Hold) -> HoldSettings {
+    let usual = HoldSettings::default();
+    let number = |given: Option<u32>, usual| {
+        given.map_or(usual, |given| usize::try_from(given).unwrap_or(usize::MAX))
+    };
+    HoldSettings {
+        limit: hold.duration.unwrap_or(cx.settings.wharf.hold).or_zero(),
+        max_requests: number(hold.max_requests, usual.max_requests),
+        max_bytes: number(hold.max_bytes, usual.max_bytes),
+    }
 }
 
 fn unknown_strategy(written: &str) -> Fault {

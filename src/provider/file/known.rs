@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use crate::labels;
 use crate::tree::known::{KnownOption, Schema, rows};
 
-static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::new(options()));
+static SCHEMA: LazyLock<Schema> =
+    LazyLock::new(|| Schema::new(options().chain(labels::own_options())));
 
 /// All known keys: those that labels can say too, then those that only files can.
 pub fn options() -> impl Iterator<Item = KnownOption> {
