@@ -10,6 +10,7 @@ pub mod balance;
 pub mod cli;
 pub mod compile;
 pub mod control;
+pub mod dns;
 pub mod labels;
 pub mod listen;
 pub mod message;

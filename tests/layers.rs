@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// The modules, from those that know least to those that know most.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "problem",
     "tree",
     "rule",
     "settings",
+    "dns",
     "otlp",
     "message",
     "observe",
@@ -36,7 +37,7 @@ const ORDER: [&str; 22] = [
 /// `cli/demo` stands in for the user's project and, without an engine, for the engine;
 /// `balance/tests` for the clients and servers at both ends. `provider/docker` bounds what is
 /// read from the engine, for which bollard takes a transport made of hyper-util's traits.
-const NAMED_BY: [(&str, &[&str]); 4] = [
+const NAMED_BY: [(&str, &[&str]); 5] = [
     ("hyper", &["listen", "upstream", "message", "cli/demo", "balance/tests"]),
     (
         "hyper_util",
@@ -44,6 +45,7 @@ const NAMED_BY: [(&str, &[&str]); 4] = [
     ),
     ("bollard", &["provider/docker", "cli/demo"]),
     ("prometheus_client", &["observe"]),
+    ("hickory_proto", &["dns"]),
 ];
 
 /// Crates that every test build has but the crate itself must not use.

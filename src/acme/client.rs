@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::dns::Trouble;
 use super::http::{Answer, Http};
 use super::jws::{AccountKey, Signer};
 use crate::settings::Acme;
@@ -54,6 +55,8 @@ pub(super) enum Failure {
     Refused(Refusal),
     /// It is ours to mend: a setting, a file.
     Local(String),
+    /// A record could not be put up, or is not out.
+    Dns(Trouble),
 }
 
 /// A problem document (RFC 7807, RFC 8555 section 6.7).
@@ -75,7 +78,9 @@ pub(super) struct Refusal {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Server(text) | Self::Local(text) => f.write_str(text),
+            Self::Server(text) | Self::Local(text) | Self::Dns(Trouble { text, .. }) => {
+                f.write_str(text)
+            }
             Self::Refused(refusal) => refusal.fmt(f),
         }
     }

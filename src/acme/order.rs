@@ -8,7 +8,7 @@ use x509_parser::pem::Pem;
 
 use super::challenge::{Challenges, Up};
 use super::client::{Authorization, Challenge, Client, Failure, Order, Polled, Refusal};
-use super::dns::{Dns, Record};
+use super::dns::{Dns, Record, Trouble};
 use super::request;
 use crate::settings::Acme;
 
@@ -79,6 +79,8 @@ pub(super) struct Context<'a> {
 struct Answers {
     up: Vec<Up>,
     records: Vec<Record>,
+    /// One that could not be put up; it may be there all the same.
+    doubtful: Option<Record>,
 }
 
 impl Context<'_> {
@@ -100,16 +102,26 @@ impl Context<'_> {
         }?;
         let mut answers = Answers::default();
         let shown = self.show(&order, names, &mut answers).await;
-        for record in answers.records.drain(..) {
-            if let Way::Dns(dns) = self.way
-                && let Err(error) = dns.clean_up(&record).await
-            {
-                tracing::warn!("the TXT record at {} is left behind: {error}", record.name);
-            }
-        }
+        self.clean_up(&mut answers).await;
         drop(answers);
         shown?;
         Ok(self.finish(&url, order, names).await?)
+    }
+
+    /// Takes records down; the other answers go by themselves.
+    async fn clean_up(&self, answers: &mut Answers) {
+        let Way::Dns(dns) = self.way else { return };
+        for record in answers.records.drain(..) {
+            if let Err(Trouble { text, mend }) = dns.clean_up(&record).await {
+                tracing::warn!("the TXT record at {} is left behind: {text}; {mend}", record.name);
+            }
+        }
+        if let Some(record) = answers.doubtful.take() {
+            // Why it could not be put up has been told, and is most often why this fails too.
+            if let Err(Trouble { text, .. }) = dns.clean_up(&record).await {
+                tracing::debug!("the TXT record at {} may be left behind: {text}", record.name);
+            }
+        }
     }
 
     /// Shows that all names are ours.
@@ -139,7 +151,8 @@ impl Context<'_> {
             return Ok(());
         }
         if let Way::Dns(dns) = self.way {
-            dns.wait(&answers.records).await.map_err(Failure::Local)?;
+            let out = dns.wait(&answers.records).await;
+            out.map_err(|(name, why)| Failed { name: Some(name), why: Failure::Dns(why) })?;
         }
         sleep(self.way.delay()).await;
         for (name, _, challenge) in &open {
@@ -183,8 +196,11 @@ impl Context<'_> {
                 answers.up.push(up);
             }
             Way::Dns(dns) => {
-                let record = Record::of(name, &answer);
-                dns.present(&record).await.map_err(Failure::Local)?;
+                let record = dns.record(name, &answer).await;
+                if let Err(trouble) = dns.present(&record).await {
+                    answers.doubtful = Some(record);
+                    return Err(Failure::Dns(trouble));
+                }
                 answers.records.push(record);
             }
         }

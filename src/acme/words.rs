@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::client::{Failure, Refusal, clean};
+use super::dns::Trouble;
 use super::order::{Failed, Way};
 
 /// A failure as people read it.
@@ -26,6 +27,9 @@ pub(super) fn words(failed: &Failed, way: &Way, names: &[String]) -> Words {
             mend: "mend the resolver's settings".into(),
             retry_after: None,
         },
+        Failure::Dns(Trouble { text, mend }) => {
+            Words { error: of(failed, text), mend: clean(mend, LONGEST), retry_after: None }
+        }
         Failure::Server(text) => Words {
             error: of(failed, text),
             mend: "see that the CA's server (caServer) can be reached from here; it is tried \
@@ -58,8 +62,8 @@ fn refused(failed: &Failed, refusal: &Refusal, way: &Way, name: &str) -> Words {
         "unauthorized" | "incorrectResponse" => match way {
             Way::Dns(_) => format!(
                 "the CA does not see the TXT record _acme-challenge.{name}: see that the \
-                 provider's credentials are for this zone, or raise \
-                 propagation.delayBeforeChecks"
+                 provider's credentials are for this zone, leave the propagation checks on, or \
+                 raise propagation.delayBeforeChecks"
             ),
             Way::Http(_) | Way::Tls(_) => format!(
                 "somebody else answers at port {port} of {name}: its DNS record points to \

@@ -14,13 +14,15 @@ def openssl(*arguments):
 
 
 class CA:
-    """Validates at these ports of this machine; `faults` are pebble's variables."""
+    """Validates at these ports of this machine, asking its own DNS or the one at `resolver`;
+    `faults` are pebble's variables."""
 
-    def __init__(self, http_port, tls_port, seconds=None, **faults):
+    def __init__(self, http_port, tls_port, seconds=None, resolver=None, **faults):
         if not shutil.which("pebble") or not shutil.which("pebble-challtestsrv"):
             raise Skip("pebble is missing: apt-get install pebble")
         self.folder = fresh("ca")
         self.port, management, dns, self.dns_management = free_ports(4)
+        self.dns_at = f"127.0.0.1:{dns}"
         self.url = f"https://localhost:{self.port}/dir"
         self.root = self.folder / "ca.pem"
         self.certificate()
@@ -39,12 +41,12 @@ class CA:
         (self.folder / "pebble.json").write_text(json.dumps({"pebble": settings}))
         self.dns = Process(
             ["pebble-challtestsrv", "-defaultIPv6", "", "-defaultIPv4", "127.0.0.1", "-http01", "", "-https01", "", "-tlsalpn01", "",
-             "-dns01", f"127.0.0.1:{dns}", "-management", f"127.0.0.1:{self.dns_management}"],
+             "-dns01", self.dns_at, "-management", f"127.0.0.1:{self.dns_management}"],
             "ca-dns",
         )  # fmt: skip
         variables = {"PEBBLE_VA_NOSLEEP": "1", **{name: str(value) for name, value in faults.items()}}
         self.pebble = Process(
-            ["pebble", "-config", str(self.folder / "pebble.json"), "-dnsserver", f"127.0.0.1:{dns}"], "pebble", env=variables
+            ["pebble", "-config", str(self.folder / "pebble.json"), "-dnsserver", resolver or self.dns_at], "pebble", env=variables
         )
         try:
             eventually(10, lambda: listens(self.port) and listens(self.dns_management))

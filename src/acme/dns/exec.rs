@@ -8,6 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::Record;
+use super::variables::{Patience, Variables};
 
 /// For the program to end.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -18,20 +19,24 @@ const WORDS: u64 = 1024;
 #[derive(Debug)]
 pub(super) struct Exec {
     path: String,
+    pub(super) patience: Patience,
 }
 
 impl Exec {
-    pub(super) fn new(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let path = env("EXEC_PATH")
+    pub(super) fn new(variables: &Variables<'_>) -> Result<Self, String> {
+        let path = variables
+            .text("PATH")?
             .ok_or("dnsChallenge.provider exec: set EXEC_PATH to the program to run")?;
-        if env("EXEC_MODE").is_some_and(|mode| mode.eq_ignore_ascii_case("raw")) {
+        if variables.text("MODE")?.is_some_and(|mode| mode.eq_ignore_ascii_case("raw")) {
             return Err("dnsChallenge.provider exec: EXEC_MODE=RAW is not built; unset it".into());
         }
-        Ok(Self { path })
+        // Read so that a typing error is told; nothing here has to wait for another.
+        variables.seconds("SEQUENCE_INTERVAL", 60)?;
+        Ok(Self { path, patience: variables.patience()? })
     }
 
     pub(super) async fn run(&self, what: &str, record: &Record) -> Result<(), String> {
-        let Self { path } = self;
+        let Self { path, .. } = self;
         let mut child = Command::new(path)
             .args([what, &record.name, &record.value])
             .stdin(Stdio::null())
@@ -68,6 +73,11 @@ impl Exec {
 mod tests {
     use super::*;
 
+    fn record(domain: &str, authorization: &str) -> Record {
+        let name = super::super::challenge_name(domain);
+        Record::of(domain, name, authorization)
+    }
+
     fn exec(script: &str) -> (tempfile::TempDir, Exec) {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
@@ -75,14 +85,15 @@ mod tests {
         std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
         let path = path.to_str().unwrap().to_owned();
-        let exec = Exec::new(&move |name| (name == "EXEC_PATH").then(|| path.clone())).unwrap();
+        let environment = move |name: &str| (name == "EXEC_PATH").then(|| path.clone());
+        let exec = Exec::new(&Variables::new(&environment, &["EXEC_"])).unwrap();
         (directory, exec)
     }
 
     #[tokio::test]
     async fn the_program_gets_what_lego_gives_it() {
         let (directory, exec) = exec("echo \"$@\" > \"$(dirname \"$0\")/said\"");
-        let record = Record::of("*.example.org", "t.thumb");
+        let record = record("*.example.org", "t.thumb");
 
         exec.run("present", &record).await.unwrap();
 
@@ -94,9 +105,10 @@ mod tests {
     async fn what_it_says_when_it_fails_is_passed_on() {
         let (_directory, exec) = exec("echo no such zone >&2; exit 3");
 
-        let error = exec.run("cleanup", &Record::of("a.org", "t")).await.unwrap_err();
+        let error = exec.run("cleanup", &record("a.org", "t")).await.unwrap_err();
 
         assert!(error.ends_with("cleanup: exit status: 3: no such zone"), "{error}");
-        assert!(Exec::new(&|_| None).unwrap_err().contains("EXEC_PATH"));
+        let none = Exec::new(&Variables::new(&|_| None, &["EXEC_"]));
+        assert!(none.unwrap_err().contains("EXEC_PATH"));
     }
 }

@@ -10,11 +10,9 @@ use http::{HeaderValue, Method, Request, Uri};
 use serde_json::json;
 
 use super::Record;
+use super::variables::{Patience, Variables};
 use crate::message::Body;
 use crate::upstream::{self, SendError, Server, Transport, TransportSettings};
-
-/// For the server to answer.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// The server.
 pub(super) struct HttpReq {
@@ -22,6 +20,9 @@ pub(super) struct HttpReq {
     server: Server,
     base: String,
     authorization: Option<HeaderValue>,
+    /// For the server to answer.
+    limit: Duration,
+    pub(super) patience: Patience,
 }
 
 impl std::fmt::Debug for HttpReq {
@@ -31,10 +32,11 @@ impl std::fmt::Debug for HttpReq {
 }
 
 impl HttpReq {
-    pub(super) fn new(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let endpoint = env("HTTPREQ_ENDPOINT")
+    pub(super) fn new(variables: &Variables<'_>) -> Result<Self, String> {
+        let endpoint = variables
+            .text("ENDPOINT")?
             .ok_or("dnsChallenge.provider httpreq: set HTTPREQ_ENDPOINT to the server's URL")?;
-        if env("HTTPREQ_MODE").is_some_and(|mode| mode.eq_ignore_ascii_case("raw")) {
+        if variables.text("MODE")?.is_some_and(|mode| mode.eq_ignore_ascii_case("raw")) {
             return Err(
                 "dnsChallenge.provider httpreq: HTTPREQ_MODE=RAW is not built; unset it".into()
             );
@@ -44,7 +46,7 @@ impl HttpReq {
         let server = Server::parse(&endpoint, false, &transport).map_err(|error| wrong(&error))?;
         let uri: Uri = endpoint.parse().map_err(|error| wrong(&error))?;
         let base = uri.path().trim_end_matches('/').to_owned();
-        let authorization = match (env("HTTPREQ_USERNAME"), env("HTTPREQ_PASSWORD")) {
+        let authorization = match (variables.text("USERNAME")?, variables.text("PASSWORD")?) {
             (Some(user), Some(password)) => {
                 let text = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
                 let mut value = HeaderValue::from_str(&text).map_err(|error| wrong(&error))?;
@@ -53,7 +55,9 @@ impl HttpReq {
             }
             _ => None,
         };
-        Ok(Self { endpoint, server, base, authorization })
+        let limit = variables.seconds("HTTP_TIMEOUT", 30)?.max(Duration::from_secs(1));
+        let patience = variables.patience()?;
+        Ok(Self { endpoint, server, base, authorization, limit, patience })
     }
 
     pub(super) async fn call(&self, what: &str, record: &Record) -> Result<(), String> {
@@ -69,8 +73,9 @@ impl HttpReq {
         if let Some(value) = &self.authorization {
             headers.insert(AUTHORIZATION, value.clone());
         }
-        let sent = tokio::time::timeout(LIMIT, upstream::send(&self.server, None, request)).await;
-        let reply = sent.map_err(|_| format!("{place}: no answer within {LIMIT:?}"))?;
+        let limit = self.limit;
+        let sent = tokio::time::timeout(limit, upstream::send(&self.server, None, request)).await;
+        let reply = sent.map_err(|_| format!("{place}: no answer within {limit:?}"))?;
         let reply = reply.map_err(|error| {
             let (SendError::NotSent(_, cause) | SendError::Sent(cause)) = error;
             format!("{place}: {cause}")
