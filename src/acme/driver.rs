@@ -511,6 +511,7 @@ impl<S: Source + 'static> Driver<S> {
             let found = entries.values_mut().find(|entry| is_covered(entry));
             if let Some(entry) = found {
                 entry.state = State::Valid;
+                entry.is_default |= set.is_default;
                 entry.routers.extend(routers);
                 continue;
             }
@@ -520,6 +521,7 @@ impl<S: Source + 'static> Driver<S> {
             }
             let entry = entries.entry(key(&set.names)).or_default();
             entry.names.clone_from(&set.names);
+            entry.is_default |= set.is_default;
             entry.routers.extend(routers);
         }
         for names in running {
@@ -577,7 +579,7 @@ mod tests {
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);
         let key = KeyPair::generate().unwrap();
-        Pair { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+        Pair { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem().into() }
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use zeroize::Zeroizing;
+
 /// Largest file read; a thousand certificates are some ten megabytes.
 const LARGEST: u64 = 64 << 20;
 
@@ -19,7 +21,7 @@ pub(super) enum Found {
     /// There is none yet.
     Nothing,
     /// Its content, and whether its mode had to be made narrower.
-    Text { text: Vec<u8>, was_open: Option<u32> },
+    Text { text: Zeroizing<Vec<u8>>, was_open: Option<u32> },
 }
 
 /// Reads the file. One that others may read is made private if it is ours; else it is not
@@ -51,7 +53,7 @@ pub(super) fn read(path: &Path) -> Result<Found, String> {
         })?;
         was_open = Some(mode);
     }
-    let mut text = Vec::new();
+    let mut text = Zeroizing::new(Vec::new());
     let read = Read::by_ref(&mut file).take(LARGEST + 1).read_to_end(&mut text);
     read.map_err(|error| format!("{shown}: {error}"))?;
     if text.len() as u64 > LARGEST {

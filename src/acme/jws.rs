@@ -13,6 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use x509_parser::der_parser::ber::BerObjectContent;
 use x509_parser::der_parser::parse_der;
+use zeroize::Zeroizing;
 
 use crate::settings::Eab;
 
@@ -20,7 +21,7 @@ use crate::settings::Eab;
 pub(super) struct AccountKey {
     pair: KeyPair,
     /// PKCS #1, as it is stored.
-    der: Vec<u8>,
+    der: Zeroizing<Vec<u8>>,
 }
 
 impl fmt::Debug for AccountKey {
@@ -43,14 +44,14 @@ impl AccountKey {
             .map_err(|_| "no key could be generated".to_owned())?;
         let pkcs8 = pair.as_der().map_err(|_| "the new key has no DER form".to_owned())?;
         let der = pkcs1(pkcs8.as_ref()).ok_or("the new key has no PKCS #1 form")?;
-        Ok(Self { pair, der })
+        Ok(Self { pair, der: der.into() })
     }
 
     /// A key as it was stored: PKCS #1 or PKCS #8.
     pub(super) fn from_der(der: &[u8]) -> Result<Self, String> {
         let pair = KeyPair::from_der(der).or_else(|_| KeyPair::from_pkcs8(der));
         let pair = pair.map_err(|error| format!("the account's key can't be used: {error}"))?;
-        Ok(Self { pair, der: der.to_vec() })
+        Ok(Self { pair, der: der.to_vec().into() })
     }
 
     /// To be stored.

@@ -37,6 +37,8 @@ pub struct Wanted {
     pub names: Vec<String>,
     /// Who wants it.
     pub routers: Vec<Name>,
+    /// It is for names that no other certificate covers.
+    pub is_default: bool,
 }
 
 /// What resolvers need to know of the table.

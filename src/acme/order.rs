@@ -10,6 +10,7 @@ use super::challenge::{Challenges, Up};
 use super::client::{Authorization, Challenge, Client, Failure, Order, Polled, Refusal};
 use super::dns::{Dns, Record, Trouble};
 use super::request;
+use crate::model::Secret;
 use crate::settings::Acme;
 
 /// For the CA to look at all names.
@@ -50,7 +51,7 @@ impl Way {
 #[derive(Debug)]
 pub(super) struct Pair {
     pub(super) chain: String,
-    pub(super) key: String,
+    pub(super) key: Secret,
 }
 
 /// Why an order failed, and for which name where that is known.

@@ -199,7 +199,12 @@ mod tests {
 
     fn wanted(sets: &[&str]) -> Vec<Wanted> {
         sets.iter()
-            .map(|set| Wanted { resolver: "le".into(), names: names(set), routers: Vec::new() })
+            .map(|set| Wanted {
+                resolver: "le".into(),
+                names: names(set),
+                routers: Vec::new(),
+                is_default: false,
+            })
             .collect()
     }
 

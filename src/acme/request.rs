@@ -1,17 +1,24 @@
 //! A certificate's key and the request for it.
 
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rsa::{self, KeySize};
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
     PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize, SanType,
 };
 
+use crate::model::Secret;
 use crate::settings::Acme;
 
 /// Longest common name (RFC 5280, A.1: ub-common-name).
 const LONGEST_NAME: usize = 64;
 
-/// A new key, PEM, and the request for these names, DER. Takes some seconds for RSA.
-pub(super) fn make(acme: &Acme, names: &[String]) -> Result<(String, Vec<u8>), String> {
+/// A key, PEM, and the request for its certificate, DER.
+type Request = (Secret, Vec<u8>);
+
+/// A new key and the request for these names. Takes some seconds for RSA, a minute for the
+/// longest.
+pub(super) fn make(acme: &Acme, names: &[String]) -> Result<Request, String> {
     let wrong = |error: rcgen::Error| format!("the certificate request: {error}");
     let key = key(&acme.key_type)?;
     let mut params = CertificateParams::new(names.to_vec()).map_err(wrong)?;
@@ -27,11 +34,11 @@ pub(super) fn make(acme: &Acme, names: &[String]) -> Result<(String, Vec<u8>), S
         params.distinguished_name.push(DnType::CommonName, main.as_str());
     }
     let csr = params.serialize_request(&key).map_err(wrong)?;
-    Ok((key.serialize_pem(), csr.der().to_vec()))
+    Ok((key.serialize_pem().into(), csr.der().to_vec()))
 }
 
 /// The kinds of keys that can be asked for.
-pub(super) const KINDS: [&str; 4] = ["EC256", "EC384", "RSA2048", "RSA4096"];
+pub(super) const KINDS: [&str; 5] = ["EC256", "EC384", "RSA2048", "RSA4096", "RSA8192"];
 
 fn key(kind: &str) -> Result<KeyPair, String> {
     let pair = match kind.to_ascii_uppercase().as_str() {
@@ -39,9 +46,17 @@ fn key(kind: &str) -> Result<KeyPair, String> {
         "EC384" => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
         "RSA2048" => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
         "RSA4096" => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096),
+        "RSA8192" => return longest().ok_or_else(|| format!("a key of type {kind} failed")),
         _ => return Err(format!("keyType {kind:?}: one of {} is possible", KINDS.join(", "))),
     };
     pair.map_err(|error| format!("a key of type {kind}: {error}"))
+}
+
+/// A kind that rcgen can use but not make.
+fn longest() -> Option<KeyPair> {
+    let pair = rsa::KeyPair::generate(KeySize::Rsa8192).ok()?;
+    let der = pair.as_der().ok()?;
+    KeyPair::from_pkcs8_der_and_sign_algo(&der.as_ref().into(), &PKCS_RSA_SHA256).ok()
 }
 
 #[cfg(test)]

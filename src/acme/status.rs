@@ -40,6 +40,8 @@ pub struct Entry {
     pub renewal: Option<SystemTime>,
     /// Routers that want it.
     pub routers: Vec<String>,
+    /// It is for names that no other certificate covers.
+    pub is_default: bool,
     /// Why the last order failed.
     pub error: Option<String>,
     /// What to do about that.

@@ -11,9 +11,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::file::{self, Found};
-use crate::model::Domain;
+use crate::model::{Domain, Secret};
 use crate::tls::{self, Facts};
 
 /// What one resolver has.
@@ -39,7 +40,7 @@ pub(super) struct Account {
     /// As the CA knows it.
     pub(super) registration: Option<Registration>,
     /// DER, base64: RSA, PKCS #1.
-    pub(super) private_key: String,
+    pub(super) private_key: Secret,
     /// The kind of certificates' keys when it was made.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) key_type: String,
@@ -67,7 +68,7 @@ pub(super) struct Certificate {
     #[serde(rename = "certificate")]
     pub(super) chain: String,
     /// Key, PEM, base64.
-    pub(super) key: String,
+    pub(super) key: Secret,
     /// The TLS store it goes to.
     #[serde(rename = "Store")]
     pub(super) store: String,
@@ -103,14 +104,15 @@ impl Account {
         Self {
             email: email.to_owned(),
             registration: Some(registration),
-            private_key: STANDARD.encode(key),
+            private_key: STANDARD.encode(key).into(),
             ..Self::default()
         }
     }
 
     /// Its key, DER.
-    pub(super) fn key(&self) -> Option<Vec<u8>> {
-        STANDARD.decode(&self.private_key).ok().filter(|key| !key.is_empty())
+    pub(super) fn key(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let key = STANDARD.decode(self.private_key.as_bytes()).ok().filter(|key| !key.is_empty());
+        key.map(Zeroizing::new)
     }
 }
 
@@ -123,16 +125,16 @@ impl Certificate {
         Self {
             domain: Domain { main, sans },
             chain: STANDARD.encode(chain),
-            key: STANDARD.encode(key),
+            key: STANDARD.encode(key).into(),
             store: "default".to_owned(),
             ..Self::default()
         }
     }
 
     /// Chain and key, PEM; `None` when the file holds something else there.
-    pub(super) fn pair(&self) -> Option<(String, String)> {
+    pub(super) fn pair(&self) -> Option<(String, Secret)> {
         let text = |field: &str| String::from_utf8(STANDARD.decode(field).ok()?).ok();
-        Some((text(&self.chain)?, text(&self.key)?))
+        Some((text(&self.chain)?, text(&self.key)?.into()))
     }
 
     /// What the chain says; read once, since it is asked for at every look.
@@ -272,12 +274,13 @@ impl Store {
     }
 
     /// The file, what is to stand in it, and what to tell [`Store::saved`] once it does.
-    pub(super) fn to_save(&self) -> (PathBuf, Vec<u8>, u64) {
+    pub(super) fn to_save(&self) -> (PathBuf, Zeroizing<Vec<u8>>, u64) {
         let mut all = self.foreign.clone();
         for (name, kept) in &self.content {
             all.insert(name.clone(), serde_json::to_value(kept).unwrap_or_default());
         }
-        (self.path.clone(), serde_json::to_vec_pretty(&all).unwrap_or_default(), self.changes)
+        let text = serde_json::to_vec_pretty(&all).unwrap_or_default();
+        (self.path.clone(), text.into(), self.changes)
     }
 
     /// All that [`Store::to_save`] gave is in the file; what came since is not.
@@ -337,8 +340,8 @@ mod tests {
 
         assert_eq!(notes, []);
         let kept = store.kept("le");
-        assert_eq!(kept.account.as_ref().unwrap().key().unwrap(), [1, 2, 3]);
-        assert_eq!(kept.certificates[0].pair().unwrap(), ("chain".into(), "key".into()));
+        assert_eq!(*kept.account.as_ref().unwrap().key().unwrap(), [1, 2, 3]);
+        assert_eq!(kept.certificates[0].pair().unwrap(), ("chain".into(), "key".to_owned().into()));
         assert_eq!(store.kept("empty"), Kept::default());
         let names = ["three.example.org".to_owned()];
         store.put_certificate("le", Certificate::new(&names, "c", "k"));

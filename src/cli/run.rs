@@ -16,7 +16,7 @@ use crate::acme;
 use crate::api;
 use crate::balance::{self, Service};
 use crate::compile::Context;
-use crate::control::{export, reconcile};
+use crate::control::{export, ocsp, reconcile};
 use crate::listen::{self, Workers, WorkersConfig};
 use crate::message::trace::Policy;
 use crate::observe::{self, AccessLog, Metrics, log};
@@ -238,6 +238,10 @@ impl Proxy {
             sender.clone(),
             ending.clone(),
         ));
+        if let Some(settings) = settings.ocsp.clone() {
+            let published = Arc::clone(&self.published);
+            tasks.spawn_local(ocsp::run(settings, published, sender.clone(), ending.clone()));
+        }
         if settings.providers.docker.is_some() {
             let docker =
                 provider::docker::run(Arc::clone(settings), sender.clone(), ending.clone());

@@ -72,7 +72,7 @@ pub fn compile(cx: &Context, desired: &Arc<Desired>, previous: &Table) -> Table 
     let all = linker.finish(&placed);
 
     overlap::find(&placed, &all.routes, &mut problems);
-    let wanted = wanted::find(cx, &placed, &all.routes, &mut problems);
+    let wanted = wanted::find(cx, &placed, &all.routes, &desired.tls, &mut problems);
     let tls = tls::index(cx, &desired, previous, &all.claims, &mut problems);
     let entry_points = entry_points(cx, all.on, previous);
     let replicas = replicas(&all.services);

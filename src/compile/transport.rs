@@ -30,7 +30,7 @@ pub(super) fn named(cx: &Context, transport: &ServersTransport) -> TransportSett
         insecure_skip_verify: transport.insecure_skip_verify,
         root_cas: transport.root_cas.clone(),
         system_roots: false,
-        certificates: certificates.map(|c| (c.cert_file.clone(), c.key_file.clone())).collect(),
+        certificates: certificates.map(|c| (c.cert_file.clone(), c.key_file.to_string())).collect(),
         peer_cert_uri: transport.peer_cert_uri.clone(),
         cipher_suites: transport.cipher_suites.clone(),
         min_version: transport.min_version.clone(),

@@ -1,15 +1,16 @@
-//! Which certificates routers want, and of whom.
+//! Which certificates are wanted, and of whom.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::placement::Placed;
-use super::report::{Fault, known};
+use super::report::{Fault, known, origin};
 use super::{Context, Problems};
 use crate::acme::{self, Wanted};
-use crate::model::{Name, RouterTls};
-use crate::problem::{Code, Problem};
+use crate::model::{Domain, Name, RouterTls, Tls, tidy};
+use crate::problem::{Code, Problem, Severity};
 use crate::route::Route;
+use crate::settings::Settings;
 
 /// Most names of one certificate.
 const MOST: usize = 100;
@@ -20,91 +21,141 @@ pub(super) fn find(
     cx: &Context,
     placed: &[Placed],
     routes: &BTreeMap<Name, Arc<Route>>,
+    tls: &Tls,
     problems: Problems<'_>,
 ) -> Vec<Wanted> {
-    let mut wanted: BTreeMap<(Arc<str>, Vec<String>), Vec<Name>> = BTreeMap::new();
+    let mut wanted: BTreeMap<(Arc<str>, Vec<String>), (Vec<Name>, bool)> = BTreeMap::new();
     for one in placed {
         let Some(tls) = &one.router.value.tls else { continue };
         let Some(route) = routes.get(&one.name).filter(|_| !tls.cert_resolver.is_empty()) else {
             continue;
         };
-        let resolvers = &cx.settings.certificates_resolvers;
-        if !resolvers.contains_key(&tls.cert_resolver) {
-            let text = format!(
-                "Router uses a nonexistent certificate resolver: {:?}; the default certificate \
-                 is served",
-                tls.cert_resolver
-            );
-            let mend = known(&tls.cert_resolver, resolvers.keys().map(String::as_str));
+        let resolver: Arc<str> = tls.cert_resolver.as_str().into();
+        if let Some((text, mend)) = unknown(&cx.settings, &resolver, "Router") {
             problems.push(warning(one, Code::UnknownName, text, mend));
             continue;
         }
         for names in sets(tls, route) {
-            let bad = names.iter().find_map(|name| Some((name, acme::bad_name(name)?)));
-            let is_wildcard = names.iter().any(|name| name.starts_with("*."));
-            let by_dns = resolvers
-                .get(&tls.cert_resolver)
-                .and_then(|resolver| resolver.acme.as_ref())
-                .is_some_and(|acme| acme.dns_challenge.is_some());
-            let refused = if let Some((name, why)) = bad {
-                Some((
-                    format!("no certificate can be ordered for {name:?}: {why}"),
-                    "use a public DNS name, or take `certResolver` off",
-                ))
-            } else if is_wildcard && !by_dns {
-                Some((
-                    format!(
-                        "no certificate can be ordered for {}: only the DNS challenge can show \
-                         that all of a domain is ours",
-                        names.join(", ")
-                    ),
-                    "use a resolver with `dnsChallenge`, or name the hosts one by one",
-                ))
-            } else if names.len() > MOST {
-                Some((
-                    format!("{} names are too many for one certificate", names.len()),
-                    "100 at most: make several routers, or list them in several `tls.domains`",
-                ))
-            } else {
-                None
-            };
-            if let Some((text, mend)) = refused {
+            if let Some((text, mend)) = refused(&cx.settings, &resolver, &names) {
                 problems.push(warning(one, Code::BadValue, text, mend.to_owned()));
                 continue;
             }
-            let resolver: Arc<str> = tls.cert_resolver.as_str().into();
-            let users = wanted.entry((resolver, names)).or_default();
+            let (users, _) = wanted.entry((Arc::clone(&resolver), names)).or_default();
             if !users.contains(&one.name) {
                 users.push(one.name.clone());
             }
         }
     }
-    let wanted = wanted.into_iter();
-    wanted.map(|((resolver, names), routers)| Wanted { resolver, names, routers }).collect()
+    if let Some(key) = default(&cx.settings, tls, problems) {
+        wanted.entry(key).or_default().1 = true;
+    }
+    let wanted = wanted.into_iter().map(|((resolver, names), (routers, is_default))| Wanted {
+        resolver,
+        names,
+        routers,
+        is_default,
+    });
+    wanted.collect()
+}
+
+/// The certificate that a resolver is to obtain as the default one.
+fn default(
+    settings: &Settings,
+    tls: &Tls,
+    problems: Problems<'_>,
+) -> Option<(Arc<str>, Vec<String>)> {
+    let (name, store) = tls.default_store()?;
+    let mut warn = |code, text: String, mend: String| {
+        let problem = Problem::warning(code, origin(store), text);
+        problems.push(problem.about(format!("TLS store {name}")).mend(mend));
+    };
+    if store.value.default_certificate.is_some() && store.value.default_generated_cert.is_some() {
+        warn(
+            Code::Conflict,
+            "defaultCertificate and defaultGeneratedCert cannot be defined at the same time; the \
+             first one is used"
+                .to_owned(),
+            "remove one of them".to_owned(),
+        );
+    }
+    let generated = store.value.generated()?;
+    let names = generated.names();
+    if names.is_empty() || generated.resolver.is_empty() {
+        let missing = if names.is_empty() { "domain.main" } else { "resolver" };
+        warn(
+            Code::BadValue,
+            format!("defaultGeneratedCert has no {missing}; the self-signed certificate is served"),
+            format!("set tls.stores.default.defaultGeneratedCert.{missing}"),
+        );
+        return None;
+    }
+    if let Some((text, mend)) = unknown(settings, &generated.resolver, "defaultGeneratedCert") {
+        warn(Code::UnknownName, text, mend);
+        return None;
+    }
+    if let Some((text, mend)) = refused(settings, &generated.resolver, &names) {
+        warn(Code::BadValue, text, mend.to_owned());
+        return None;
+    }
+    Some((generated.resolver.as_str().into(), names))
+}
+
+/// What is wrong with a resolver's name, and the mend.
+fn unknown(settings: &Settings, resolver: &str, who: &str) -> Option<(String, String)> {
+    let resolvers = &settings.certificates_resolvers;
+    if resolvers.contains_key(resolver) {
+        return None;
+    }
+    let text = format!(
+        "{who} uses a nonexistent certificate resolver: {resolver:?}; the default certificate is \
+         served"
+    );
+    Some((text, known(resolver, resolvers.keys().map(String::as_str))))
+}
+
+/// Why a resolver can't order a certificate for these names, and the mend.
+fn refused(
+    settings: &Settings,
+    resolver: &str,
+    names: &[String],
+) -> Option<(String, &'static str)> {
+    let bad = names.iter().find_map(|name| Some((name, acme::bad_name(name)?)));
+    let is_wildcard = names.iter().any(|name| name.starts_with("*."));
+    let by_dns = settings
+        .certificates_resolvers
+        .get(resolver)
+        .and_then(|resolver| resolver.acme.as_ref())
+        .is_some_and(|acme| acme.dns_challenge.is_some());
+    if let Some((name, why)) = bad {
+        Some((
+            format!("no certificate can be ordered for {name:?}: {why}"),
+            "use a public DNS name, or take `certResolver` off",
+        ))
+    } else if is_wildcard && !by_dns {
+        Some((
+            format!(
+                "no certificate can be ordered for {}: only the DNS challenge can show that all \
+                 of a domain is ours",
+                names.join(", ")
+            ),
+            "use a resolver with `dnsChallenge`, or name the hosts one by one",
+        ))
+    } else if names.len() > MOST {
+        Some((
+            format!("{} names are too many for one certificate", names.len()),
+            "100 at most: make several routers, or list them in several `tls.domains`",
+        ))
+    } else {
+        None
+    }
 }
 
 fn sets(tls: &RouterTls, route: &Route) -> Vec<Vec<String>> {
-    let tidy = |names: Vec<&str>| {
-        let mut tidied: Vec<String> = Vec::with_capacity(names.len());
-        for name in names {
-            let name = name.trim().trim_end_matches('.').to_ascii_lowercase();
-            if !name.is_empty() && !tidied.contains(&name) {
-                tidied.push(name);
-            }
-        }
-        tidied
-    };
     let domains: Vec<_> = if tls.domains.is_empty() {
         let hosts = route.program.hosts();
-        vec![tidy(hosts.iter().map(AsRef::as_ref).filter(|host: &&str| *host != "*").collect())]
+        vec![tidy(hosts.iter().map(AsRef::as_ref).filter(|host: &&str| *host != "*"))]
     } else {
-        let domains = tls.domains.iter();
-        domains
-            .map(|domain| {
-                let sans = domain.sans.iter().map(String::as_str);
-                tidy([domain.main.as_str()].into_iter().chain(sans).collect())
-            })
-            .collect()
+        tls.domains.iter().map(Domain::names).collect()
     };
     domains.into_iter().filter(|names| !names.is_empty()).collect()
 }
@@ -112,6 +163,6 @@ fn sets(tls: &RouterTls, route: &Route) -> Vec<Vec<String>> {
 fn warning(placed: &Placed, code: Code, text: String, mend: String) -> Problem {
     let fault = Fault::new(code, text).mend(mend).field("tls.certresolver");
     let mut problem = fault.problem("router", &placed.name, &placed.router);
-    problem.severity = crate::problem::Severity::Warning;
+    problem.severity = Severity::Warning;
     problem
 }

@@ -2,5 +2,6 @@
 
 pub mod export;
 mod news;
+pub mod ocsp;
 mod pace;
 pub mod reconcile;

@@ -122,6 +122,7 @@ impl Reconciler {
                 self.engine(state);
                 false
             }
+            Change::Stapled => true,
             Change::Certificates { resolver, files } => {
                 self.certificates.insert(resolver, files);
                 true

@@ -7,7 +7,7 @@ use super::service::{self, Pool};
 use super::template::{self, Template};
 use super::{Container, name, reach, read};
 use crate::middleware::Spec;
-use crate::model::{Name, Provider, ReplicaState, Router};
+use crate::model::{Name, Provider, ReplicaState, Router, Store};
 use crate::problem::{Code, Origin, Problem, Severity};
 use crate::rule::constraint::Constraint;
 use crate::settings;
@@ -66,6 +66,7 @@ pub(super) struct Parts {
     pub(super) routers: Vec<Part<Router>>,
     pub(super) middlewares: Vec<Part<Spec>>,
     pub(super) services: Vec<Part<Pool>>,
+    pub(super) stores: Vec<Part<Store>>,
     pub(super) problems: Vec<Problem>,
     /// `docker.allownonrunning`.
     pub(super) allow_non_running: bool,
@@ -77,6 +78,7 @@ impl Parts {
         self.routers.is_empty()
             && self.middlewares.is_empty()
             && self.services.is_empty()
+            && self.stores.is_empty()
             && self.problems.is_empty()
     }
 }
@@ -136,6 +138,8 @@ pub(super) fn decode<'c>(
         Choice { label: network, provider: &options.network, host_ports: options.host_ports };
     parts.middlewares =
         named(http.take("middlewares"), "middleware", &mut problems, reach::middleware);
+    let stores = root.take("tls").and_then(|mut tls| tls.take("stores"));
+    parts.stores = named(stores, "TLS store", &mut problems, tree::decode::<Store>);
     let routers = named(http.take("routers"), "router", &mut problems, tree::decode::<Router>);
     let mut reader = service::Reader { container, choice, other, problems: &mut problems };
     if let Some(services) = http.take("services") {

@@ -9,7 +9,9 @@ use super::container::{self, Options, Part, Parts};
 use super::merge::{self, Member, Verdict};
 use super::service::Pool;
 use crate::middleware::Spec;
-use crate::model::{Desired, Items, Name, ReplicaState, Router, Service, ServiceKind, Sourced};
+use crate::model::{
+    Desired, Items, Name, ReplicaState, Router, Service, ServiceKind, Sourced, Store, Tls,
+};
 use crate::problem::{Origin, Problem};
 use crate::settings;
 
@@ -22,6 +24,7 @@ pub struct Decoder {
     routers: Kind<Router, Router>,
     middlewares: Kind<Spec, Spec>,
     services: Kind<Pool, Service>,
+    stores: Kind<Store, Store>,
 }
 
 struct Entry {
@@ -113,6 +116,7 @@ impl Decoder {
             routers: Kind::new(|parts| &parts.routers),
             middlewares: Kind::new(|parts| &parts.middlewares),
             services: Kind::new(|parts| &parts.services),
+            stores: Kind::new(|parts| &parts.stores),
         }
     }
 
@@ -162,6 +166,7 @@ impl Decoder {
         self.routers.forget(id, &parts);
         self.middlewares.forget(id, &parts);
         self.services.forget(id, &parts);
+        self.stores.forget(id, &parts);
         if let Some(host) = container.network_mode.strip_prefix("container:")
             && let Some(guests) = self.joined.get_mut(host)
         {
@@ -177,6 +182,7 @@ impl Decoder {
         self.routers.learn(&id, &parts);
         self.middlewares.learn(&id, &parts);
         self.services.learn(&id, &parts);
+        self.stores.learn(&id, &parts);
         self.entries.insert(id, Entry { container, parts });
     }
 
@@ -184,11 +190,14 @@ impl Decoder {
     /// keeps its `Arc`.
     pub fn desired(&mut self) -> Desired {
         let (entries, options) = (&self.entries, &self.options);
-        self.routers.settle(entries, options, |name, members| simple("router", name, members));
+        self.routers.settle(entries, options, |name, members| simple("HTTP router", name, members));
         self.middlewares
-            .settle(entries, options, |name, members| simple("middleware", name, members));
+            .settle(entries, options, |name, members| simple("HTTP middleware", name, members));
+        self.stores.settle(entries, options, |name, members| simple("TLS store", name, members));
         self.services.settle(entries, options, |name, members| pool(options, name, members));
+        let tls = Tls { stores: self.stores.items.clone(), ..Tls::default() };
         Desired {
+            tls,
             routers: self.routers.items.clone(),
             middlewares: self.middlewares.items.clone(),
             services: self.services.items.clone(),
@@ -209,7 +218,8 @@ impl Decoder {
         problems.extend(self.options.constraint.as_ref().err().cloned());
         let merged = (self.routers.problems.values())
             .chain(self.middlewares.problems.values())
-            .chain(self.services.problems.values());
+            .chain(self.services.problems.values())
+            .chain(self.stores.problems.values());
         problems.extend(merged.flatten().cloned());
         problems
     }
@@ -236,7 +246,7 @@ fn pool(options: &Options, name: &Name, members: Vec<Member<'_, Pool>>) -> Merge
         one.settings == two.settings && one.middlewares == two.middlewares
     }) {
         None => (None, Vec::new()),
-        Some(Verdict::Conflict(members)) => (None, merge::conflict("service", name, &members)),
+        Some(Verdict::Conflict(members)) => (None, merge::conflict("HTTP service", name, &members)),
         Some(Verdict::Agreed(members)) => {
             let mut balancer =
                 members.first().map(|m| m.value.settings.clone()).unwrap_or_default();

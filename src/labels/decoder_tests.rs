@@ -402,3 +402,41 @@ fn hostile_labels_never_panic_and_hurt_only_their_container() {
         assert!(!desired.problems.is_empty(), "{key}");
     }
 }
+
+#[test]
+fn a_label_declares_the_default_certificate_that_a_resolver_is_to_obtain() {
+    let labels = |main: &'static str| {
+        [
+            ("traefik.tls.stores.default.defaultgeneratedcert.resolver", "le"),
+            ("traefik.tls.stores.default.defaultgeneratedcert.domain.main", main),
+            ("traefik.tls.stores.default.defaultgeneratedcert.domain.sans", "b.test, c.test"),
+            RULE,
+        ]
+    };
+    let one = container("one", 1, &labels("a.test"));
+    let mut decoder = decoder(std::slice::from_ref(&one));
+
+    let desired = decoder.desired();
+    assert_eq!(texts(&desired), [] as [&str; 0]);
+    assert_eq!(routers(&desired), ["web@docker: Host(`a.test`) -> one"]);
+    let (name, store) = desired.tls.default_store().unwrap();
+    assert_eq!(name.as_str(), "default@docker");
+    let wanted = store.value.generated().unwrap();
+    assert_eq!(
+        (&*wanted.resolver, wanted.names().join(" ")),
+        ("le", "a.test b.test c.test".into())
+    );
+
+    // Another container says otherwise: neither counts, and both are told.
+    let mut two = container("two", 2, &labels("d.test"));
+    two.labels.remove(RULE.0);
+    decoder.update(&Arc::new(two));
+    let desired = decoder.desired();
+    assert_eq!(desired.tls.stores.len(), 0);
+    let told = texts(&desired);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("TLS store defined multiple times"), "{told:?}");
+
+    decoder.remove("two-id");
+    assert_eq!(decoder.desired().tls.stores.len(), 1);
+}

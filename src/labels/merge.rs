@@ -114,8 +114,8 @@ fn newest_ready<'e, T>(classes: &[Vec<Member<'e, T>>]) -> Option<Member<'e, T>> 
     classes.iter().max_by_key(key)?.first().copied()
 }
 
-/// A conflict, told to each that takes part in it.
-pub(super) fn conflict<T>(kind: &str, name: &Name, members: &[Member<'_, T>]) -> Vec<Problem> {
+/// A conflict, told to each that takes part in it. `what` is `HTTP router`, `TLS store`.
+pub(super) fn conflict<T>(what: &str, name: &Name, members: &[Member<'_, T>]) -> Vec<Problem> {
     const SHOWN: usize = 6;
     let mut names: Vec<_> =
         members.iter().take(SHOWN).map(|member| member.container.container.to_string()).collect();
@@ -123,9 +123,10 @@ pub(super) fn conflict<T>(kind: &str, name: &Name, members: &[Member<'_, T>]) ->
         names.push(format!("{} more", members.len() - SHOWN));
     }
     let text = format!(
-        "HTTP {kind} defined multiple times with different configurations in [{}]",
+        "{what} defined multiple times with different configurations in [{}]",
         names.join(", ")
     );
+    let kind = what.strip_prefix("HTTP ").unwrap_or(what);
     let mend = format!("give one {kind} another name, or all of them the same labels");
     let tell = |member: &Member<'_, T>| {
         Problem::error(Code::Conflict, member.origin.clone(), text.as_str())

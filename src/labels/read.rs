@@ -102,11 +102,6 @@ fn not_built(origin: Origin, path: &str) -> Problem {
         ("TCP routers are", "remove the traefik.tcp.* labels")
     } else if lower.starts_with("udp.") {
         ("UDP routers are", "remove the traefik.udp.* labels")
-    } else if lower.starts_with("tls.stores.") {
-        (
-            "certificates from ACME are",
-            "write tls=true and give the certificate in a file (tls.certificates)",
-        )
     } else if lower.ends_with(".middlewares") {
         ("middlewares of a service are", "list them on the routers")
     } else {

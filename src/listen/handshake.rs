@@ -51,15 +51,19 @@ async fn shake(
         return challenge(start, published, server_name.as_deref()).await;
     }
     let choice = published.load().tls.choose(entry_point, server_name.as_deref(), local);
-    let Some(choice) = choice else {
+    let choice = choice.map(|choice| {
+        let config = choice.config(start.client_hello().cipher_suites());
+        (Arc::clone(config), choice.options)
+    });
+    let Some((config, options)) = choice else {
         let mut stream = start.io;
         stream.write_all(UNRECOGNIZED_NAME).await?;
         stream.shutdown().await?;
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    let stream = start.into_stream(choice.config).await?;
+    let stream = start.into_stream(config).await?;
     let session = stream.get_ref().1;
-    let info = info(session, server_name, choice.options);
+    let info = info(session, server_name, options);
     let is_http2 = session.alpn_protocol() == Some(b"h2");
     Ok(Secured { stream, info, is_http2 })
 }

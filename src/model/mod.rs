@@ -4,6 +4,7 @@
 
 mod composite;
 mod router;
+mod secret;
 mod service;
 mod tls;
 mod transport;
@@ -21,12 +22,15 @@ pub use composite::{
     Failover, FailoverErrors, HealthOfChildren, HighestRandomWeight, Mirror, Mirroring, Weighted,
     WeightedService,
 };
-pub use router::{Domain, Router, RouterObservability, RouterTls};
+pub use router::{Domain, Router, RouterObservability, RouterTls, tidy};
+pub use secret::Secret;
 pub use service::{
     Cookie, HealthCheck, Hold, LoadBalancer, PassiveHealthCheck, ReplicaFacts, ReplicaState,
     ResponseForwarding, Server, Service, ServiceKind, Sticky,
 };
-pub use tls::{CertificateFiles, ClientAuth, ClientAuthType, Store, Tls, TlsOptions};
+pub use tls::{
+    CertificateFiles, ClientAuth, ClientAuthType, GeneratedCert, Store, Tls, TlsOptions,
+};
 pub use transport::{ForwardingTimeouts, ServersTransport};
 
 /// Where a thing was declared; the part of a name behind the `@`.
@@ -162,7 +166,7 @@ pub struct Desired {
     pub services: Items<Service>,
     /// Servers transports (file provider only).
     pub transports: Items<ServersTransport>,
-    /// Certificates, stores, options (file provider only).
+    /// Certificates and options (file provider only), stores.
     pub tls: Tls,
     /// What could not be used.
     pub problems: Vec<Problem>,

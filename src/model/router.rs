@@ -72,6 +72,25 @@ pub struct Domain {
     pub sans: Vec<String>,
 }
 
+impl Domain {
+    /// All names as certificates have them, the main one first.
+    pub fn names(&self) -> Vec<String> {
+        tidy([&self.main].into_iter().chain(&self.sans).map(String::as_str))
+    }
+}
+
+/// Names in lower case without the dot at the end, each once.
+pub fn tidy<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<String> {
+    let mut tidied: Vec<String> = Vec::new();
+    for name in names {
+        let name = name.trim().trim_end_matches('.').to_ascii_lowercase();
+        if !name.is_empty() && !tidied.contains(&name) {
+            tidied.push(name);
+        }
+    }
+    tidied
+}
+
 /// What is observed of one router; `None`: as the entry point says (on).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -1,10 +1,10 @@
-//! TLS as declared in files: certificates, stores, options.
+//! TLS as declared: certificates, stores, options.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Items, Sourced};
+use super::{Domain, Items, Name, Secret, Sourced};
 
 /// The `tls` section of all files together.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,19 @@ pub struct Tls {
     pub stores: Items<Store>,
 }
 
+impl Tls {
+    /// The store that is used. As Traefik: none, where several providers declare it.
+    pub fn default_store(&self) -> Option<(&Name, &Arc<Sourced<Store>>)> {
+        let mut found = self.default_stores();
+        found.next().filter(|_| found.next().is_none())
+    }
+
+    /// All that are called `default`, one per provider.
+    pub fn default_stores(&self) -> impl Iterator<Item = (&Name, &Arc<Sourced<Store>>)> {
+        self.stores.iter().filter(|(name, _)| name.local() == "default")
+    }
+}
+
 /// A certificate and its key: file paths or PEM texts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -24,7 +37,7 @@ pub struct CertificateFiles {
     /// Chain, leaf first.
     pub cert_file: String,
     /// Key.
-    pub key_file: String,
+    pub key_file: Secret,
     /// Stores it goes to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stores: Vec<String>,
@@ -37,6 +50,35 @@ pub struct Store {
     /// For names that no other certificate covers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_certificate: Option<CertificateFiles>,
+    /// The same, obtained by a resolver; what is given goes before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_generated_cert: Option<GeneratedCert>,
+}
+
+impl Store {
+    /// The certificate to obtain, as far as it is used.
+    pub fn generated(&self) -> Option<&GeneratedCert> {
+        self.default_generated_cert.as_ref().filter(|_| self.default_certificate.is_none())
+    }
+}
+
+/// A default certificate that a resolver obtains.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GeneratedCert {
+    /// The resolver.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub resolver: String,
+    /// Its names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<Domain>,
+}
+
+impl GeneratedCert {
+    /// The names, lower case, each once, the main one first.
+    pub fn names(&self) -> Vec<String> {
+        self.domain.as_ref().map(Domain::names).unwrap_or_default()
+    }
 }
 
 /// Named TLS options.

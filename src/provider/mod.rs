@@ -24,6 +24,8 @@ pub enum Change {
     },
     /// The connection to the engine.
     Engine(EngineState),
+    /// What is known of the certificates that are served, beside their text.
+    Stapled,
     /// All certificates that a resolver has. Replaces its last.
     Certificates {
         /// Its name.

@@ -96,7 +96,7 @@ fn refusal(option: &KnownOption, path: &str, origin: Origin) -> Problem {
 
 /// What to do without an option that is refused.
 fn instead(path: &str) -> &'static str {
-    const INSTEAD: [(&str, &str); 12] = [
+    const INSTEAD: [(&str, &str); 11] = [
         (
             "certificatesResolvers",
             "remove it; use `acme` instead, or certificates in a file (tls.certificates)",
@@ -123,7 +123,6 @@ fn instead(path: &str) -> &'static str {
         ),
         ("experimental.", "remove it: there are no plugins; the middlewares are built in"),
         ("hostResolver", "remove it, and name both hosts in the rule: Host(`a`) || Host(`b`)"),
-        ("ocsp", "remove it: certificates are served without a stapled answer"),
         ("spiffe", "remove it, and give rootCAs and certificates in a serversTransport of a file"),
         ("tcpServersTransport", "remove it: there are no TCP routers that could use it"),
     ];
@@ -180,7 +179,7 @@ mod tests {
                  mean `address`?",
                 "flag --nosuch: no such option `nosuch`; known here: entryPoints, providers, api, \
                  ping, log, accessLog, metrics, certificatesResolvers, global, core, \
-                 experimental, serversTransport, tracing, wharf",
+                 experimental, ocsp, serversTransport, tracing, wharf",
                 "flag --providers.docker.swarmmode: `providers.docker.swarmMode` was removed in \
                  Traefik v3; use providers.swarm",
                 "flag --providers.swarm.endpoint: `providers.swarm` is an option of Traefik's; \

@@ -72,8 +72,19 @@ pub struct Settings {
     pub servers_transport: StaticTransport,
     /// Where certificates come from, by name.
     pub certificates_resolvers: BTreeMap<String, Resolver>,
+    /// OCSP answers are stapled to certificates.
+    #[serde(deserialize_with = "tree::switch")]
+    pub ocsp: Option<Ocsp>,
     /// What Traefik does not have.
     pub wharf: Wharf,
+}
+
+/// How OCSP answers are obtained.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Ocsp {
+    /// Whom to ask instead of the responder that a certificate names.
+    pub responder_overrides: BTreeMap<String, String>,
 }
 
 /// Options for all entry points.

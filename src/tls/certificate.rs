@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::about::{About, about};
 
@@ -32,8 +34,69 @@ pub struct Facts {
 /// A certificate with its key, ready to sign.
 #[derive(Debug)]
 pub(super) struct Loaded {
-    pub(super) key: Arc<CertifiedKey>,
+    /// Replaced when another OCSP answer is stapled.
+    key: ArcSwap<CertifiedKey>,
+    /// Why none is, where one should be.
+    trouble: ArcSwapOption<Trouble>,
     pub(super) facts: Facts,
+}
+
+/// What is wrong with a certificate that is served, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What is wrong.
+    pub text: String,
+    /// What to do.
+    pub mend: String,
+}
+
+/// A certificate as it is served. What is stapled to it is changed in place, for all tables
+/// that it is in.
+#[derive(Clone, Debug)]
+pub struct Served(pub(super) Arc<Loaded>);
+
+impl Served {
+    /// What it says.
+    pub fn facts(&self) -> &Facts {
+        &self.0.facts
+    }
+
+    /// The chain, leaf first.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.0.key.load().cert.clone()
+    }
+
+    /// Whether this OCSP answer is stapled.
+    pub fn has(&self, answer: Option<&[u8]>) -> bool {
+        self.0.key.load().ocsp.as_deref() == answer
+    }
+
+    /// Staples an OCSP answer, DER, or takes it off.
+    pub fn staple(&self, answer: Option<Vec<u8>>) {
+        let key = CertifiedKey { ocsp: answer, ..CertifiedKey::clone(&self.0.key.load()) };
+        self.0.key.store(Arc::new(key));
+    }
+
+    /// Notes what is wrong; true when that is news.
+    pub fn note(&self, trouble: Option<Trouble>) -> bool {
+        if self.0.trouble.load().as_deref() == trouble.as_ref() {
+            return false;
+        }
+        self.0.trouble.store(trouble.map(Arc::new));
+        true
+    }
+}
+
+impl Loaded {
+    /// The certificate with what is stapled to it now.
+    pub(super) fn key(&self) -> Arc<CertifiedKey> {
+        self.key.load_full()
+    }
+
+    /// What is wrong with it.
+    pub(super) fn trouble(&self) -> Option<Arc<Trouble>> {
+        self.trouble.load_full()
+    }
 }
 
 /// When a file was written and how long it is: enough to see that it changed.
@@ -89,7 +152,7 @@ impl Loader {
     pub(super) fn pair(&mut self, chain: &str, key: &str) -> Result<Arc<Loaded>, Unusable> {
         use sha2::{Digest, Sha256};
         let chain_text = self.text("certFile", chain)?;
-        let key_text = self.text("keyFile", key)?;
+        let key_text = Zeroizing::new(self.text("keyFile", key)?);
         let mut digest = Sha256::new();
         digest.update(chain_text.len().to_le_bytes());
         digest.update(&chain_text);
@@ -123,9 +186,11 @@ pub(super) fn load(chain: &[u8], key: &[u8]) -> Result<Loaded, String> {
         .map_err(|error| format!("the certificate is no PEM: {error}"))?;
     let leaf = chain.first().ok_or("there is no certificate in it")?;
     let facts = facts(leaf).ok_or("the certificate can't be read")?;
-    let key = PrivateKeyDer::from_pem_slice(key)
+    let mut key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|_| "the key is no PEM in PKCS #1, PKCS #8 or SEC 1 form")?;
-    from_parts(chain, &key, facts)
+    let loaded = from_parts(chain, &key, facts);
+    key.zeroize();
+    loaded
 }
 
 /// Puts the parts together, and checks that they belong together.
@@ -138,7 +203,11 @@ pub(super) fn from_parts(
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
-            Ok(Loaded { key: Arc::new(certified), facts })
+            Ok(Loaded {
+                key: ArcSwap::from_pointee(certified),
+                trouble: ArcSwapOption::empty(),
+                facts,
+            })
         }
         Err(_) => Err("the key does not belong to the certificate".to_owned()),
     }

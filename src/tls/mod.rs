@@ -5,7 +5,9 @@ mod certificate;
 mod chain;
 mod client_auth;
 mod default;
+pub mod ocsp;
 mod options;
+mod order;
 mod store;
 mod subject;
 
@@ -14,15 +16,16 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
+use rustls::{CipherSuite, ServerConfig};
 
 use self::certificate::Loader;
 use self::options::Built;
+use self::order::Ordered;
 use self::store::Certificates;
 use crate::model;
 use crate::problem::Problem;
 
-pub use self::certificate::Facts;
+pub use self::certificate::{Facts, Served, Trouble};
 pub use self::chain::{facts_of, facts_of_pair, renewal_id};
 pub use self::subject::subject;
 
@@ -46,10 +49,17 @@ pub struct Index {
 /// What a handshake was given.
 #[derive(Clone, Debug)]
 pub struct Choice {
-    /// The configuration with certificates and options.
-    pub config: Arc<ServerConfig>,
+    config: Ordered,
     /// The options' name: `default`, `strict@file`.
     pub options: Arc<str>,
+}
+
+impl Choice {
+    /// The configuration with certificates and options, for a client that offers these
+    /// cipher suites.
+    pub fn config(&self, offered: &[CipherSuite]) -> &Arc<ServerConfig> {
+        if order::prefers_chacha(offered) { &self.config.theirs } else { &self.config.ours }
+    }
 }
 
 impl Index {
@@ -102,7 +112,7 @@ impl Index {
             Some(_) => &built.config,
             None => built.by_address.get(&local).unwrap_or(&built.config),
         };
-        Some(Choice { config: Arc::clone(config), options: Arc::clone(name) })
+        Some(Choice { config: config.clone(), options: Arc::clone(name) })
     }
 
     /// The options' name that a request for this host asks for, to find misdirected ones.
@@ -132,6 +142,11 @@ impl Index {
     /// What is known of each certificate, for metrics and the dashboard.
     pub fn facts(&self) -> impl Iterator<Item = &Facts> {
         self.certificates.facts()
+    }
+
+    /// Each certificate as it is served, the default one with them.
+    pub fn served(&self) -> impl Iterator<Item = Served> {
+        self.certificates.served()
     }
 
     /// What is known of each declared certificate, which the default one is not.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version};
 
 use super::certificate::Loader;
 use super::client_auth;
-use super::store::Certificates;
+use super::order::{self, Ordered};
+use super::store::{Certificates, One};
 use crate::model::{ClientAuthType, Sourced, TlsOptions};
 use crate::problem::{Code, Origin, Problem};
 
@@ -22,10 +22,10 @@ const ALPN: [&str; 3] = ["h2", "http/1.1", "acme-tls/1"];
 /// Options, ready for handshakes.
 #[derive(Debug)]
 pub(super) struct Built {
-    pub(super) config: Arc<ServerConfig>,
+    pub(super) config: Ordered,
     pub(super) sni_strict: bool,
     /// For clients without SNI, by the address they connected to.
-    pub(super) by_address: BTreeMap<IpAddr, Arc<ServerConfig>>,
+    pub(super) by_address: BTreeMap<IpAddr, Ordered>,
     /// What it was made from.
     declared: TlsOptions,
     authorities: Vec<Vec<u8>>,
@@ -52,21 +52,21 @@ pub(super) fn build(
             // Said again at each compile, though nothing is built.
             drop(provider(&options, &mut notes)?);
             drop(versions(&options, &mut notes)?);
-            Arc::clone(&built.config)
+            built.config.clone()
         }
         Some(built) => {
             drop(provider(&options, &mut notes)?);
             drop(versions(&options, &mut notes)?);
             // Other certificates, the same options: sessions and tickets are kept.
-            let mut config = ServerConfig::clone(&built.config);
+            let mut config = ServerConfig::clone(&built.config.ours);
             config.cert_resolver = Arc::clone(certificates) as _;
-            Arc::new(config)
+            Ordered::from(config)
         }
-        None => Arc::new(config(&options, &authorities, certificates, &mut notes)?),
+        None => Ordered::from(config(&options, &authorities, certificates, &mut notes)?),
     };
     let by_address = certificates
         .addresses()
-        .map(|(address, key)| (address, Arc::new(with_key(&config, key))))
+        .map(|(address, key)| (address, Ordered::from(with_key(&config.ours, key))))
         .collect();
     let certificates = Arc::clone(certificates);
     let sni_strict = options.sni_strict;
@@ -91,9 +91,9 @@ impl Notes<'_> {
     }
 }
 
-fn with_key(config: &ServerConfig, key: &Arc<CertifiedKey>) -> ServerConfig {
+fn with_key(config: &ServerConfig, key: One) -> ServerConfig {
     let mut config = config.clone();
-    config.cert_resolver = Arc::new(SingleCertAndKey::from(Arc::clone(key)));
+    config.cert_resolver = Arc::new(key);
     config
 }
 
@@ -231,6 +231,7 @@ fn versions(
 /// when nothing is left, the options can't be used.
 fn provider(options: &TlsOptions, notes: &mut Notes<'_>) -> Option<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
+    order::sort(&mut provider.cipher_suites);
     if !options.cipher_suites.is_empty() {
         let chosen: Vec<_> = options.cipher_suites.iter().filter_map(|n| suite(n, notes)).collect();
         let has_old =

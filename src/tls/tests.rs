@@ -2,7 +2,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::model::{
-    CertificateFiles, ClientAuth, ClientAuthType, Name, Provider, Sourced, Store, Tls, TlsOptions,
+    CertificateFiles, ClientAuth, ClientAuthType, Domain, GeneratedCert, Name, Provider, Sourced,
+    Store, Tls, TlsOptions,
 };
 use crate::problem::{Origin, Severity};
 
@@ -15,7 +16,7 @@ fn pem(names: &[&str]) -> CertificateFiles {
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     CertificateFiles {
         cert_file: made.cert.pem(),
-        key_file: made.key_pair.serialize_pem(),
+        key_file: made.key_pair.serialize_pem().into(),
         stores: Vec::new(),
     }
 }
@@ -44,7 +45,7 @@ fn a_certificate_is_made_once_and_kept_with_its_sessions() {
 
     let (second, _) = Index::build(&Tls::default(), hosts(&[]), &first);
 
-    let config = |index: &Index| index.choose(0, Some("a"), LOCAL).unwrap().config;
+    let config = |index: &Index| index.choose(0, Some("a"), LOCAL).unwrap().config.ours;
     assert!(Arc::ptr_eq(&config(&first), &config(&second)));
     let mut tls = Tls::default();
     tls.certificates.push(sourced(pem(&["a.example"])));
@@ -79,7 +80,10 @@ fn options_are_chosen_by_the_hosts_of_routers() {
     let mut tls = with_options("modern", TlsOptions::default());
     tls.stores.insert(
         Name::new("default", Provider::File),
-        sourced(Store { default_certificate: Some(pem(&["fallback.example"])) }),
+        sourced(Store {
+            default_certificate: Some(pem(&["fallback.example"])),
+            ..Store::default()
+        }),
     );
     let pairs = [("a.example", "modern@file"), ("b.example", "gone@file")];
     let (index, _) = Index::build(&tls, hosts(&pairs), &Index::default());
@@ -98,7 +102,7 @@ fn clients_without_a_name_get_the_certificate_of_the_address() {
     tls.certificates.push(sourced(pem(&["127.0.0.1", "a.example"])));
     let (index, _) = Index::build(&tls, hosts(&[]), &Index::default());
 
-    let config = |name, local| index.choose(0, name, local).unwrap().config;
+    let config = |name, local| index.choose(0, name, local).unwrap().config.ours;
     let elsewhere = IpAddr::from([192, 0, 2, 1]);
     assert!(!Arc::ptr_eq(&config(None, LOCAL), &config(None, elsewhere)));
     assert!(Arc::ptr_eq(&config(Some("x"), LOCAL), &config(None, elsewhere)));
@@ -183,11 +187,11 @@ fn a_changed_file_makes_the_index_stale() {
     let files = pem(&["a.example"]);
     let (cert, key) = (folder.path().join("a.pem"), folder.path().join("a.key"));
     std::fs::write(&cert, &files.cert_file).unwrap();
-    std::fs::write(&key, &files.key_file).unwrap();
+    std::fs::write(&key, files.key_file.as_bytes()).unwrap();
     let mut tls = Tls::default();
     tls.certificates.push(sourced(CertificateFiles {
         cert_file: cert.display().to_string(),
-        key_file: key.display().to_string(),
+        key_file: key.display().to_string().into(),
         stores: Vec::new(),
     }));
     let (index, problems) = Index::build(&tls, hosts(&[]), &Index::default());
@@ -198,4 +202,61 @@ fn a_changed_file_makes_the_index_stale() {
     std::fs::write(&cert, format!("{}\n", files.cert_file)).unwrap();
 
     assert!(index.is_stale());
+}
+
+fn generated(main: &str, sans: &[&str]) -> Store {
+    let sans = sans.iter().map(|&name| name.to_owned()).collect();
+    let domain = Some(Domain { main: main.to_owned(), sans });
+    let wanted = GeneratedCert { resolver: "le".to_owned(), domain };
+    Store { default_generated_cert: Some(wanted), ..Store::default() }
+}
+
+fn default_store(store: Store) -> Tls {
+    let mut tls = Tls::default();
+    tls.stores.insert(Name::new("default", Provider::File), sourced(store));
+    tls
+}
+
+fn default_name(tls: &Tls, previous: &Index) -> String {
+    let (index, _) = Index::build(tls, hosts(&[]), previous);
+    let fallback = index.facts().last().unwrap();
+    fallback.names.first().unwrap().clone()
+}
+
+#[test]
+fn the_certificate_that_a_resolver_obtained_is_the_default_one_once_it_is_there() {
+    let mut tls = default_store(generated("All.Example.", &["b.example", "x.c.example"]));
+    assert!(default_name(&tls, &Index::default()).ends_with(".traefik.default"));
+
+    tls.certificates.push(sourced(pem(&["b.example", "c.example"])));
+    assert!(default_name(&tls, &Index::default()).ends_with(".traefik.default"));
+
+    tls.certificates.push(sourced(pem(&["b.example", "*.c.example", "all.example"])));
+    assert!(!default_name(&tls, &Index::default()).ends_with(".traefik.default"));
+
+    // What is given by hand goes before it.
+    let both = Store {
+        default_certificate: Some(pem(&["given.example"])),
+        ..generated("all.example", &[])
+    };
+    tls.stores.insert(Name::new("default", Provider::File), sourced(both));
+    assert!(default_name(&tls, &Index::default()).contains("given.example"));
+}
+
+#[test]
+fn stores_that_are_not_used_are_named() {
+    let mut tls = default_store(Store {
+        default_certificate: Some(pem(&["given.example"])),
+        ..Store::default()
+    });
+    tls.stores.insert(Name::new("other", Provider::File), sourced(Store::default()));
+    tls.stores.insert(Name::new("default", Provider::Docker), sourced(generated("a.example", &[])));
+
+    let (index, problems) = Index::build(&tls, hosts(&[]), &Index::default());
+
+    let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 3, "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("TLS store other@file")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("[default@docker default@file]")), "{texts:?}");
+    assert!(index.facts().last().unwrap().names[0].ends_with(".traefik.default"));
 }

@@ -27,3 +27,45 @@ def self_signed(folder, name, *names, more=()):
         "-addext", "subjectAltName=" + ",".join(f"DNS:{one}" for one in names), *more, "-keyout", key, "-out", certificate,
     )  # fmt: skip
     return certificate, key
+
+
+class Authority:
+    """A CA of the tests' own, that also says whether its certificates are good."""
+
+    def __init__(self, folder, name="tests CA"):
+        self.folder, self.name = folder, name
+        self.root, self.key = folder / "ca.pem", folder / "ca.key"
+        self.lines = []
+        openssl(
+            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "400", "-subj", f"/CN={name}",
+            "-keyout", self.key, "-out", self.root,
+        )  # fmt: skip
+
+    def issue(self, name, *names, responder=None, days=90, more="", revoked=False):
+        """A certificate with its chain, and its key: the files."""
+        serial = len(self.lines) + 16
+        certificate, key, request = (self.folder / f"{name}.{end}" for end in ("pem", "key", "csr"))
+        new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        openssl("req", *new, "-subj", f"/CN={names[0]}", "-keyout", key, "-out", request)
+        about = ["subjectAltName=" + ",".join(f"DNS:{one}" for one in names), "basicConstraints=CA:FALSE"]
+        about += ["keyUsage=critical,digitalSignature", "extendedKeyUsage=serverAuth"]
+        about += [f"authorityInfoAccess=OCSP;URI:{responder}"] if responder else []
+        (self.folder / "about").write_text("\n".join([*about, more]) + "\n")
+        openssl(
+            "x509", "-req", "-in", request, "-CA", self.root, "-CAkey", self.key, "-set_serial", serial, "-days", days,
+            "-extfile", self.folder / "about", "-out", certificate,
+        )  # fmt: skip
+        certificate.write_text(certificate.read_text() + self.root.read_text())
+        state = "R\t360101000000Z\t260101000000Z,keyCompromise" if revoked else "V\t360101000000Z\t"
+        self.lines.append(f"{state}\t{serial:02X}\tunknown\t/CN={names[0]}\n")
+        return certificate, key
+
+    def responder(self, port, signer=None):
+        """The command of a responder for all that was issued so far."""
+        index = self.folder / f"index-{port}.txt"
+        index.write_text("".join(self.lines))
+        by = signer or self
+        return [
+            "openssl", "ocsp", "-port", str(port), "-index", str(index), "-CA", str(self.root), "-rsigner", str(by.root),
+            "-rkey", str(by.key), "-ndays", "2",
+        ]  # fmt: skip

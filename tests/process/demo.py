@@ -1,14 +1,17 @@
 """`wharf demo`: the main job in one command, with an engine and without."""
 
 import re
+import shutil
 import signal
 import sys
+import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness import engine
-from harness.checks import Checks, equal, eventually
+from harness.acme import has
+from harness.checks import Checks, Skip, equal, eventually
 from harness.proxy import Process, free_ports
 from harness.web import ask
 
@@ -89,6 +92,45 @@ def _(_none):
     equal({c["Id"] for c in marked()} - before, set())
     names = [n["Name"] for n in engine.call("GET", "/networks")]
     assert not [n for n in names if n.startswith("wharf-demo-")], names
+
+
+@checks("with --https a test CA gives each service its certificate, and ends with the demo")
+def _(_none):
+    if not shutil.which("pebble"):
+        raise Skip("pebble is missing: apt-get install pebble")
+    (port,) = free_ports(1)
+    with Demo("--https", "--https-port", str(port), "--engine", "embedded", "--steady") as demo:
+        demo.up()
+        for service in ("front", "users", "music"):
+            name = f"{service}.demo.localhost"
+            eventually(20, lambda name=name: f"{name} has its certificate, by Pebble" in demo.log)
+            eventually(5, lambda name=name: has(port, name))
+            equal(ask("127.0.0.1", port, "/", tls=True, headers={"Host": name}).json["service"], service)
+        page = ask("127.0.0.1", demo.dashboard, "/dashboard/certificates").text
+        assert "music.demo.localhost" in page and "Pebble Intermediate CA" in page, page
+        folders = [path for path in Path(tempfile.gettempdir()).glob(f"wharf-demo-ca-{demo.child.pid}-*")]
+        equal(len(folders), 1)
+        demo.signal(signal.SIGINT)
+        equal(demo.ended(30), 0)
+        equal(folders[0].exists(), False)
+        equal([line for line in commands() if str(folders[0]) in line], [])
+
+
+def commands():
+    """What runs on this machine."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield path.read_text(errors="replace")
+        except OSError:  # ended meanwhile
+            pass
+
+
+@checks("without pebble --https says what to install")
+def _(_none):
+    with Demo("--https", "--engine", "embedded", env={"PATH": "/nowhere"}) as demo:
+        equal(demo.ended(15), 1)
+        assert "apt install pebble" in demo.log, demo.log
+        equal(list(Path(tempfile.gettempdir()).glob(f"wharf-demo-ca-{demo.child.pid}-*")), [])
 
 
 @checks("a taken port is passed over, a port asked for that is taken is named")

@@ -50,6 +50,7 @@ struct Row {
     mend: String,
     next_try: Moment,
     routers: Vec<Link>,
+    is_default: bool,
     is_by_hand: bool,
 }
 
@@ -132,6 +133,7 @@ fn row(visit: &Visit<'_>, resolver: &str, entry: &Entry) -> Row {
         mend: entry.mend.clone().unwrap_or_default(),
         next_try: when(entry.next_try),
         routers: links.collect(),
+        is_default: entry.is_default,
         is_by_hand: false,
     }
 }
@@ -159,6 +161,7 @@ fn by_hand(facts: &Facts, now: SystemTime) -> Row {
         mend: String::new(),
         next_try: Moment::default(),
         routers: Vec::new(),
+        is_default: false,
         is_by_hand: true,
     }
 }

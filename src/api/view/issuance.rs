@@ -44,6 +44,9 @@ fn entry(entry: &Entry) -> Value {
         }
     }
     object.put("routers", json!(entry.routers));
+    if entry.is_default {
+        object.put("default", true);
+    }
     object.put_text("error", entry.error.as_deref().unwrap_or_default());
     object.put_text("mend", entry.mend.as_deref().unwrap_or_default());
     object.into_value()

@@ -34,6 +34,8 @@ pub(super) struct Project {
     network: Option<String>,
     containers: Vec<Container>,
     made: usize,
+    /// The resolver of its services over HTTPS.
+    pub(super) resolver: Option<&'static str>,
 }
 
 struct Container {
@@ -68,6 +70,7 @@ impl Project {
             network: None,
             containers: Vec::new(),
             made: 0,
+            resolver: None,
         };
         project.clear_leftovers().await;
         Ok(project)
@@ -132,7 +135,7 @@ impl Project {
             entrypoint: Some(self.entrypoint.clone()),
             cmd: Some(command),
             exposed_ports: Some(vec![format!("{PORT}/tcp")]),
-            labels: Some(service.labels(&self.run, PORT).into_iter().collect()),
+            labels: Some(service.labels(&self.run, PORT, self.resolver).into_iter().collect()),
             host_config: Some(HostConfig {
                 network_mode: Some(self.network_name()),
                 ..HostConfig::default()

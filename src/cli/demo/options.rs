@@ -14,6 +14,9 @@ Usage: wharf demo [OPTIONS]
       --address IP       address to listen on [127.0.0.1]
       --port N           port of the services [8000, or the next free one]
       --dashboard-port N port of the dashboard [8080, or the next free one]
+      --https            certificates, too, by pebble (apt install pebble), which
+                         nobody trusts
+      --https-port N     port of HTTPS [8443, or the next free one]
       --for SECONDS      end by itself after so long
 
 Everything that the demo starts is removed when it ends.
@@ -43,6 +46,10 @@ pub(super) struct Options {
     pub(super) port: Option<u16>,
     /// Of the dashboard; `None`: 8080 or the next free one.
     pub(super) dashboard_port: Option<u16>,
+    /// Certificates, too.
+    pub(super) https: bool,
+    /// Of HTTPS; `None`: 8443 or the next free one.
+    pub(super) https_port: Option<u16>,
     /// End after so many seconds.
     pub(super) seconds: Option<u32>,
 }
@@ -56,6 +63,8 @@ impl Options {
             address: IpAddr::from([127, 0, 0, 1]),
             port: None,
             dashboard_port: None,
+            https: false,
+            https_port: None,
             seconds: None,
         };
         let mut rest = arguments.iter();
@@ -75,6 +84,8 @@ impl Options {
                 "--address" => options.address = number(flag, value()?)?,
                 "--port" => options.port = Some(number(flag, value()?)?),
                 "--dashboard-port" => options.dashboard_port = Some(number(flag, value()?)?),
+                "--https" => options.https = true,
+                "--https-port" => options.https_port = Some(number(flag, value()?)?),
                 "--for" => options.seconds = Some(number(flag, value()?)?),
                 _ => return Err(format!("no such option: {argument}; see wharf demo --help")),
             }

@@ -25,12 +25,26 @@ pub(super) const SERVICES: [Service; 3] = [
     Service { name: "music", path: "/api/music", replicas: 2, about: "the one that is scaled" },
 ];
 
+/// The resolver of `--https`.
+pub(super) const RESOLVER: &str = "demo";
+
 /// The label that marks what belongs to a demo; its value says to which.
 pub(super) const MARK: &str = "wharf-demo.run";
 
 impl Service {
-    /// The labels of its containers. `run` keeps two demos on one engine apart.
-    pub(super) fn labels(&self, run: &str, port: u16) -> BTreeMap<String, String> {
+    /// Its name on HTTPS. Browsers take what ends like this for their own machine.
+    pub(super) fn host(&self) -> String {
+        format!("{}.demo.localhost", self.name)
+    }
+
+    /// The labels of its containers. `run` keeps two demos on one engine apart; with a
+    /// resolver it is also served over HTTPS.
+    pub(super) fn labels(
+        &self,
+        run: &str,
+        port: u16,
+        resolver: Option<&str>,
+    ) -> BTreeMap<String, String> {
         let name = self.name;
         let router = format!("traefik.http.routers.{name}");
         let balancer = format!("traefik.http.services.{name}.loadbalancer");
@@ -44,6 +58,12 @@ impl Service {
             (format!("{balancer}.healthcheck.path"), "/health".to_owned()),
             (format!("{balancer}.healthcheck.interval"), "2s".to_owned()),
         ];
+        if let Some(resolver) = resolver {
+            let secure = format!("{router}-secure");
+            labels.push((format!("{secure}.rule"), format!("Host(`{}`)", self.host())));
+            labels.push((format!("{secure}.entrypoints"), "websecure".to_owned()));
+            labels.push((format!("{secure}.tls.certresolver"), resolver.to_owned()));
+        }
         if port != PORT {
             // Only where replicas share one address; else the exposed port is found by itself.
             labels.push((format!("{balancer}.server.port"), port.to_string()));
@@ -71,7 +91,8 @@ mod tests {
     #[test]
     fn replicas_of_a_service_carry_the_same_labels() {
         for service in &SERVICES {
-            assert_eq!(service.labels("run", PORT), service.labels("run", PORT));
+            let labels = || service.labels("run", PORT, Some(RESOLVER));
+            assert_eq!(labels(), labels());
         }
     }
 
@@ -79,7 +100,9 @@ mod tests {
     fn only_the_catch_all_keeps_its_prefix() {
         let stripped: Vec<_> = SERVICES
             .iter()
-            .filter(|service| service.labels("run", PORT).keys().any(|key| key.contains("strip")))
+            .filter(|service| {
+                service.labels("run", PORT, None).keys().any(|key| key.contains("strip"))
+            })
             .map(|service| service.name)
             .collect();
 

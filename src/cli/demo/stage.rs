@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::ca::Authority;
 use super::options::{Engine, Options};
-use super::project::{MARK, SERVICES, Service};
-use super::{docker, embedded, traffic};
+use super::project::{MARK, RESOLVER, SERVICES, Service};
+use super::{arrival, docker, embedded, traffic};
 
 /// The pause between two changes of the number of replicas.
 const SCALE_EVERY: Duration = Duration::from_secs(4);
@@ -32,6 +33,9 @@ pub(super) struct Stage {
 
 /// The flags for the proxy, or why there is nothing to run.
 pub(super) type Outcome = Result<Vec<String>, String>;
+
+/// With `--https`: where to listen, and the authority.
+type Secure<'a> = Option<&'a (SocketAddr, Authority)>;
 
 /// Where the project runs.
 enum Host {
@@ -92,10 +96,23 @@ impl Stage {
     async fn acts(self, tell: &SyncSender<Outcome>) {
         let listening = tokio::spawn(signals(self.stopping.clone()));
         let run = docker::run_name();
-        match self.set_up(&run).await {
+        match self.authority(&run).await {
+            Ok(secure) => {
+                self.play_project(&run, secure.as_ref(), tell).await;
+                if let Some((_, authority)) = secure {
+                    authority.clean().await;
+                }
+            }
+            Err(text) => drop(tell.send(Err(text))),
+        }
+        listening.abort();
+    }
+
+    async fn play_project(&self, run: &str, secure: Secure<'_>, tell: &SyncSender<Outcome>) {
+        match self.set_up(run).await {
             Ok(None) => {}
             Ok(Some(mut host)) => {
-                self.perform(&mut host, &run, tell).await;
+                self.perform(&mut host, run, secure, tell).await;
                 let ended = self.proxy_ended.cancelled();
                 let _ = tokio::time::timeout(PROXY_ENDS, ended).await;
                 say("taking the project down");
@@ -103,17 +120,26 @@ impl Stage {
             }
             Err(text) => drop(tell.send(Err(text))),
         }
-        listening.abort();
+    }
+
+    /// With `--https`: where to listen, and the authority that looks there.
+    async fn authority(&self, run: &str) -> Result<Option<(SocketAddr, Authority)>, String> {
+        if !self.options.https {
+            return Ok(None);
+        }
+        let at = port(self.options.address, self.options.https_port, 8443)?;
+        let authority = Authority::start(run, at).await?;
+        Ok(Some((at, authority)))
     }
 
     /// `None` when it was told to stop meanwhile.
     async fn set_up(&self, run: &str) -> Result<Option<Host>, String> {
         let host = match self.options.engine {
-            Engine::Embedded => embed(run, "as asked")?,
+            Engine::Embedded => self.embed(run, "as asked")?,
             Engine::Docker => self.use_docker(run).await?,
             Engine::Auto => match self.use_docker(run).await {
                 Ok(host) => host,
-                Err(reason) => embed(run, &reason)?,
+                Err(reason) => self.embed(run, &reason)?,
             },
         };
         self.fill(host).await
@@ -134,11 +160,23 @@ impl Stage {
         Ok(Some(host))
     }
 
+    fn embed(&self, run: &str, reason: &str) -> Result<Host, String> {
+        say(&format!("using the embedded engine, replicas inside this process ({reason})"));
+        let mut project = embedded::Project::start(run)?;
+        project.resolver = self.resolver();
+        Ok(Host::Embedded(project))
+    }
+
+    fn resolver(&self) -> Option<&'static str> {
+        self.options.https.then_some(RESOLVER)
+    }
+
     async fn use_docker(&self, run: &str) -> Result<Host, String> {
         if cfg!(not(target_os = "linux")) {
             return Err("containers run Linux binaries and this is none".to_owned());
         }
         let mut project = docker::Project::connect(run).await?;
+        project.resolver = self.resolver();
         let place = format!("Docker {} at {}", project.version, project.endpoint);
         let mut ready = project.prepare().await;
         if ready.is_ok() {
@@ -159,7 +197,13 @@ impl Stage {
         }
     }
 
-    async fn perform(&self, host: &mut Host, run: &str, tell: &SyncSender<Outcome>) {
+    async fn perform(
+        &self,
+        host: &mut Host,
+        run: &str,
+        secure: Secure<'_>,
+        tell: &SyncSender<Outcome>,
+    ) {
         let ports = port(self.options.address, self.options.port, 8000).and_then(|web| {
             Ok((web, port(self.options.address, self.options.dashboard_port, 8080)?))
         });
@@ -168,13 +212,25 @@ impl Stage {
             Err(text) => return drop(tell.send(Err(text))),
         };
         let (endpoint, network) = host.place();
-        if tell.send(Ok(flags(web, dashboard, &endpoint, &network, run))).is_err() {
+        let mut flags = flags(web, dashboard, &endpoint, &network, run);
+        if let Some((at, authority)) = secure {
+            flags.push(format!("--entryPoints.websecure.address={at}"));
+            flags.extend(authority.flags(RESOLVER));
+        }
+        if tell.send(Ok(flags)).is_err() {
             return;
         }
-        announce(web, dashboard, self.options.steady);
+        announce(web, dashboard, secure.map(|(at, _)| at), self.options.steady);
+        let arrivals = async {
+            match secure {
+                Some(_) => arrival::tell(dashboard, say).await,
+                None => std::future::pending().await,
+            }
+        };
         // Only `scale` ends this: dropped in the middle it would forget what it just made.
         tokio::select! {
             () = traffic::run(web) => {}
+            () = arrivals => {}
             () = self.time_limit() => {}
             () = self.scale(host) => {}
         }
@@ -205,11 +261,6 @@ impl Stage {
             }
         }
     }
-}
-
-fn embed(run: &str, reason: &str) -> Result<Host, String> {
-    say(&format!("using the embedded engine, replicas inside this process ({reason})"));
-    embedded::Project::start(run).map(Host::Embedded)
 }
 
 /// Cancels at INT, TERM or HUP.
@@ -255,8 +306,20 @@ fn flags(
 }
 
 #[expect(clippy::print_stdout, reason = "a command's own output")]
-fn announce(web: SocketAddr, dashboard: SocketAddr, steady: bool) {
+fn announce(web: SocketAddr, dashboard: SocketAddr, secure: Option<&SocketAddr>, steady: bool) {
     println!("\n  dashboard  http://{dashboard}/dashboard/");
+    if secure.is_some() {
+        println!("             http://{dashboard}/dashboard/certificates");
+    }
+    for (service, at) in SERVICES.iter().zip(std::iter::repeat(secure)) {
+        let Some(at) = at else { break };
+        println!(
+            "  {:<10} https://{}:{}/  (pebble's certificate)",
+            service.name,
+            service.host(),
+            at.port()
+        );
+    }
     for service in &SERVICES {
         println!("  {:<10} http://{web}{}  ({})", service.name, service.path, service.about);
     }

@@ -165,13 +165,7 @@ fn not_built(part: &str, section: &str, node: &Node) -> Vec<Problem> {
         .into_iter()
         .map(|(path, node, option)| {
             let text = format!("`{path}` is not built yet");
-            let mend = if path.starts_with("defaultGeneratedCert") {
-                "write `tls: {}` and give the certificate under tls.certificates"
-            } else if option.state == State::Removed {
-                option.meaning
-            } else {
-                "remove it"
-            };
+            let mend = if option.state == State::Removed { option.meaning } else { "remove it" };
             Problem::error(Code::NotBuilt, node.origin.clone(), text).mend(mend)
         })
         .collect()

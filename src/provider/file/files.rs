@@ -272,7 +272,7 @@ fn named(desired: &Desired) -> BTreeMap<PathBuf, Option<Stamp>> {
     certificates
         .chain(defaults)
         .chain(transports().flat_map(|transport| &transport.certificates))
-        .flat_map(|files| [&files.cert_file, &files.key_file])
+        .flat_map(|files| [&files.cert_file, &*files.key_file])
         .chain(transports().flat_map(|transport| &transport.root_cas))
         .filter(|file| !file.contains("-----BEGIN") && !file.is_empty())
         .map(|file| (PathBuf::from(file), Stamp::of(Path::new(file))))

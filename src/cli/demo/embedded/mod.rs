@@ -66,6 +66,8 @@ pub(super) struct Project {
     folder: PathBuf,
     run: String,
     running: Vec<Running>,
+    /// The resolver of its services over HTTPS.
+    pub(super) resolver: Option<&'static str>,
     made: u8,
     api: JoinHandle<()>,
 }
@@ -82,7 +84,8 @@ impl Project {
             network: format!("wharf-demo-{run}"),
         });
         let api = tokio::spawn(api::serve(listener, Arc::clone(&shown)));
-        Ok(Self { shown, folder, run: run.to_owned(), running: Vec::new(), made: 0, api })
+        let (run, running) = (run.to_owned(), Vec::new());
+        Ok(Self { shown, folder, run, running, resolver: None, made: 0, api })
     }
 
     /// Where the provider finds this engine.
@@ -113,7 +116,7 @@ impl Project {
         let container = Container {
             name: format!("{}-{}-{}", self.run, service.name, self.made),
             image: "wharf (in this process)",
-            labels: service.labels(&self.run, local.port()),
+            labels: service.labels(&self.run, local.port(), self.resolver),
             address: local.ip().to_string(),
             port: local.port(),
             running: true,
