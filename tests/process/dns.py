@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from acme import dynamic, has, served, state
+from harness.acme import dynamic, has, served, state
 from harness.ca import CA
 from harness.checks import Checks, equal, eventually
 from harness.proxy import Proxy, Server, free_ports, fresh
