@@ -249,8 +249,7 @@ fn what_is_not_built_leaves_out_the_container_and_what_traefik_ignores_does_not(
         let desired = decode(&with(row, good_value(row)));
 
         let is_error = desired.problems.iter().any(|problem| problem.severity == Severity::Error);
-        let is_harmless = row.bad.starts_with("ignored")
-            && !row.key.starts_with("tcp.")
+        let is_harmless = row.bad.starts_with("ignored") && !row.key.starts_with("tcp.")
             || row.bad.contains("ignored: decoded, shown nowhere")
             || row.key == "docker.lbswarm";
         if is_error == is_harmless || is_left_out(&desired) == is_harmless {

@@ -15,6 +15,9 @@ use crate::settings::Settings;
 /// Most names of one certificate.
 const MOST: usize = 100;
 
+/// Of whom, and for which names.
+type Key = (Arc<str>, Vec<String>);
+
 /// Finds them, once each. As Traefik: `tls.domains` where there are any, else all hosts of
 /// the rule for one certificate; a router whose resolver is unknown serves all the same.
 pub(super) fn find(
@@ -24,7 +27,7 @@ pub(super) fn find(
     tls: &Tls,
     problems: Problems<'_>,
 ) -> Vec<Wanted> {
-    let mut wanted: BTreeMap<(Arc<str>, Vec<String>), (Vec<Name>, bool)> = BTreeMap::new();
+    let mut wanted: BTreeMap<Key, (Vec<Name>, bool)> = BTreeMap::new();
     for one in placed {
         let Some(tls) = &one.router.value.tls else { continue };
         let Some(route) = routes.get(&one.name).filter(|_| !tls.cert_resolver.is_empty()) else {
@@ -59,11 +62,7 @@ pub(super) fn find(
 }
 
 /// The certificate that a resolver is to obtain as the default one.
-fn default(
-    settings: &Settings,
-    tls: &Tls,
-    problems: Problems<'_>,
-) -> Option<(Arc<str>, Vec<String>)> {
+fn default(settings: &Settings, tls: &Tls, problems: Problems<'_>) -> Option<Key> {
     let (name, store) = tls.default_store()?;
     let mut warn = |code, text: String, mend: String| {
         let problem = Problem::warning(code, origin(store), text);

@@ -288,8 +288,8 @@ mod tests {
         Entry { question: None, stapled: None, due: now, failures: 0, trouble: None, seen: now }
     }
 
-    fn good(since: SystemTime, life: Duration) -> Result<(Vec<u8>, Answer), String> {
-        Ok((vec![1], Answer { status: Status::Good, since, until: since + life }))
+    fn good(since: SystemTime, life: Duration) -> (Vec<u8>, Answer) {
+        (vec![1], Answer { status: Status::Good, since, until: since + life })
     }
 
     #[test]
@@ -298,7 +298,7 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let mut entry = entry();
 
-        entry.take("id", good(now, 48 * hour), now);
+        entry.take("id", Ok(good(now, 48 * hour)), now);
         assert_eq!(entry.due, now + 24 * hour);
         assert!(!entry.is_due(now + 23 * hour) && entry.is_due(now + 24 * hour));
 
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(pauses, expected);
         // What was stapled stays as long as it is good.
         assert!(entry.stapled.is_some() && entry.trouble.is_some());
-        entry.take("id", good(now, hour), now);
+        entry.take("id", Ok(good(now, hour)), now);
         assert_eq!((entry.failures, &entry.trouble), (0, &None));
     }
 
@@ -319,7 +319,7 @@ mod tests {
     fn a_revoked_certificate_is_named_and_has_nothing_stapled() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let mut entry = entry();
-        entry.take("id", good(now, Duration::from_secs(100_000)), now);
+        entry.take("id", Ok(good(now, Duration::from_secs(100_000))), now);
         let status = Status::Revoked(now, "key compromise");
         let until = now + Duration::from_secs(1_000_000);
 

@@ -79,7 +79,7 @@ pub(super) fn value(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
             out.extend(bytes);
         }
     }
-    parts.iter().for_each(|part| out.extend_from_slice(part));
+    out.extend(parts.iter().flat_map(|part| part.iter()));
     out
 }
 

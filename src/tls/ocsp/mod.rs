@@ -239,14 +239,16 @@ fn moment(text: &[u8]) -> Option<SystemTime> {
 /// Where the certificate says that its status can be asked for.
 fn responders(certificate: &X509Certificate<'_>) -> Vec<String> {
     let extensions = certificate.extensions().iter();
-    let access = extensions.filter_map(|one| match one.parsed_extension() {
-        ParsedExtension::AuthorityInfoAccess(access) => Some(access),
-        _ => None,
+    let access = extensions.filter_map(|one| {
+        let ParsedExtension::AuthorityInfoAccess(access) = one.parsed_extension() else {
+            return None;
+        };
+        Some(access)
     });
     let all = access.flat_map(|access| &access.accessdescs);
-    let urls = all.filter_map(|one| match &one.access_location {
-        GeneralName::URI(url) if one.access_method.to_id_string() == AD_OCSP => Some(*url),
-        _ => None,
+    let urls = all.filter_map(|one| {
+        let GeneralName::URI(url) = &one.access_location else { return None };
+        (one.access_method.to_id_string() == AD_OCSP).then_some(*url)
     });
     urls.take(4).map(str::to_owned).collect()
 }
