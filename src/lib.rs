@@ -20,6 +20,7 @@ pub mod observe;
 pub mod otlp;
 pub mod problem;
 pub mod provider;
+pub mod redis;
 pub mod route;
 pub mod rule;
 pub mod settings;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// The modules, from those that know least to those that know most.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "problem",
     "tree",
     "rule",
@@ -17,6 +17,7 @@ const ORDER: [&str; 23] = [
     "message",
     "observe",
     "upstream",
+    "redis",
     "balance",
     "middleware",
     "model",

@@ -67,7 +67,7 @@ impl<'a> Linker<'a> {
             numbers: numbers.map(|(number, on)| (&*on.name, number)).collect(),
             default_options: "default".into(),
             services: Services::new(cx, desired, previous),
-            middlewares: Middlewares::new(desired, &previous.desired),
+            middlewares: Middlewares::new(desired, &previous.desired, cx.workers),
             routes: BTreeMap::new(),
             routers: BTreeMap::new(),
             on: cx.entry_points.iter().map(|_| Vec::new()).collect(),

@@ -17,6 +17,7 @@ const DEEPEST: usize = 64;
 pub(super) struct Middlewares<'a> {
     specs: &'a Items<Spec>,
     before: &'a Items<Spec>,
+    workers: usize,
     unchanged: HashMap<&'a Name, bool>,
     /// Those at fault.
     faults: BTreeMap<Name, Fault>,
@@ -32,9 +33,9 @@ struct Unfolded<'a> {
 }
 
 impl<'a> Middlewares<'a> {
-    pub(super) fn new(desired: &'a Desired, before: &'a Desired) -> Self {
+    pub(super) fn new(desired: &'a Desired, before: &'a Desired, workers: usize) -> Self {
         let (specs, before) = (&desired.middlewares, &before.middlewares);
-        Self { specs, before, unchanged: HashMap::new(), faults: BTreeMap::new() }
+        Self { specs, before, workers, unchanged: HashMap::new(), faults: BTreeMap::new() }
     }
 
     /// The chain of these names as written on something of `home`. The chain of `previous`
@@ -153,8 +154,9 @@ impl<'a> Middlewares<'a> {
         {
             return Ok(kept.remove(at));
         }
-        let step = Step::build(&spec.value, service.clone())
+        let mut step = Step::build(&spec.value, service.clone())
             .map_err(|text| self.blame(name, spec, &Fault::new(Code::BadValue, text), problems))?;
+        step.place(name.as_str(), self.workers);
         Ok(Link { name: name.as_str().into(), step: Arc::new(step), service })
     }
 

@@ -7,6 +7,7 @@ use http::Uri;
 
 use crate::middleware::Spec;
 use crate::problem::{Code, Problem};
+use crate::redis::Address;
 use crate::tree::Node;
 
 /// What servers are spoken to in.
@@ -25,24 +26,40 @@ pub(super) fn check_url(text: &str) -> Result<(), String> {
     check_place(&uri).map_err(|why| format!("server URL {text}: {why}"))
 }
 
-/// The same for the address of a `forwardAuth`. As Traefik: one that is no URL is taken, and
-/// every request gets 500.
+/// The same for the address of a `forwardAuth`, and for that of a Redis. As Traefik: one that is
+/// no URL is taken, and every request gets 500.
 pub(super) fn middleware(node: &Node, problems: &mut Vec<Problem>) -> Option<Spec> {
     let spec = Spec::decode(node, problems)?;
-    let Some(uri) = spec.address().and_then(|address| address.parse::<Uri>().ok()) else {
-        return Some(spec);
-    };
-    if uri.scheme().is_none() {
-        return Some(spec);
-    }
-    let Err(why) = check_place(&uri) else { return Some(spec) };
-    let origin = node.get("forwardauth.address").map_or(&node.origin, |node| &node.origin);
-    let text = format!("forwardAuth.address: {why}");
-    problems.push(
-        Problem::error(Code::BadValue, origin.clone(), text)
-            .mend("write a URL such as http://auth:9091/verify"),
-    );
+    let url = spec.address().and_then(|address| address.parse::<Uri>().ok());
+    let url = url.filter(|uri| uri.scheme().is_some());
+    let (option, why, mend) =
+        match (url.as_ref().map(check_place), check_endpoints(spec.endpoints())) {
+            (Some(Err(why)), _) => {
+                ("forwardAuth.address", why, "write a URL such as http://auth:9091/verify")
+            }
+            (_, Err(why)) => (
+                "rateLimit.redis.endpoints",
+                why,
+                "write the name of a container, such as redis:6379",
+            ),
+            (Some(Ok(())) | None, Ok(())) => return Some(spec),
+        };
+    let origin = node.get(&option.to_ascii_lowercase()).map_or(&node.origin, |node| &node.origin);
+    let text = format!("{option}: {why}");
+    problems.push(Problem::error(Code::BadValue, origin.clone(), text).mend(mend));
     None
+}
+
+/// Addresses of a Redis. What is none is told when the middleware is made.
+fn check_endpoints(endpoints: &[String]) -> Result<(), String> {
+    for text in endpoints {
+        let Ok(address) = Address::parse(text.trim()) else { continue };
+        match address.host() {
+            None => return Err(format!("{text}: labels name no sockets of this machine")),
+            Some(host) => check_host(host).map_err(|why| format!("{text}: {why}"))?,
+        }
+    }
+    Ok(())
 }
 
 fn check_place(uri: &Uri) -> Result<(), String> {
@@ -54,6 +71,10 @@ fn check_place(uri: &Uri) -> Result<(), String> {
     if host.is_empty() {
         return Err("no host".to_owned());
     }
+    check_host(host)
+}
+
+fn check_host(host: &str) -> Result<(), String> {
     // Resolvers read 2852039166 and 0xa9fea9fe as addresses, too.
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     let is_number = last.starts_with(|c: char| c.is_ascii_digit())
@@ -115,6 +136,24 @@ mod tests {
 
             assert_eq!(middleware(&node, &mut problems).is_some(), is_taken, "{address}");
             assert!(!problems.iter().any(|problem| problem.text.contains("secret")));
+        }
+    }
+
+    #[test]
+    fn sec_l4_a_label_keeps_its_buckets_at_no_link_local_address_and_no_socket() {
+        for (endpoints, is_taken) in [
+            ("redis:6379,[fd00::1]:6379,10.0.0.5", true),
+            ("redis:6379, 169.254.169.254:80", false),
+            ("[fe80::1]:6379", false),
+            ("2852039166:80", false),
+            ("/run/docker.sock", false),
+        ] {
+            let mut node = Node::new(Origin::Internal);
+            node.insert("ratelimit.redis.endpoints", endpoints, Origin::Internal).unwrap();
+            let mut problems = Vec::new();
+
+            assert_eq!(middleware(&node, &mut problems).is_some(), is_taken, "{endpoints}");
+            assert_eq!(problems.is_empty(), is_taken, "{problems:?}");
         }
     }
 }

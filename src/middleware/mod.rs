@@ -8,6 +8,7 @@ mod chain;
 mod chain_list;
 mod circuit_breaker;
 mod client;
+mod client_tls;
 mod compress;
 mod content_type;
 mod digest_auth;
@@ -96,6 +97,10 @@ pub trait Middleware: Sized {
     fn service(_settings: &Self::Settings) -> Option<&str> {
         None
     }
+
+    /// Learns the qualified name that it was declared under, and how many worker threads run
+    /// it; called once, before any request.
+    fn place(&mut self, _name: &str, _workers: usize) {}
 
     /// Takes the service that [`Middleware::service`] named; called once, before any request.
     fn link(&mut self, _service: Arc<Service>) {}
@@ -196,6 +201,11 @@ macro_rules! middlewares {
             /// The key in labels and files.
             fn kind(&self) -> &'static str {
                 match self { $( $(#[$meta])* Self::$kind(_) => $key, )* }
+            }
+
+            /// Tells the middleware its qualified name, and how many worker threads run it.
+            pub fn place(&mut self, name: &str, workers: usize) {
+                match self { $( $(#[$meta])* Self::$kind(step) => step.place(name, workers), )* }
             }
 
             /// Prepares a middleware. The error is in Traefik's words. `service` is the one
@@ -313,6 +323,12 @@ impl Spec {
     /// The address that every request is told to.
     pub fn address(&self) -> Option<&str> {
         if let Self::ForwardAuth(settings) = self { Some(&settings.address) } else { None }
+    }
+
+    /// The addresses that buckets are kept at, as written.
+    pub fn endpoints(&self) -> &[String] {
+        let Self::RateLimit(settings) = self else { return &[] };
+        settings.redis.as_ref().map_or(&[], |redis| &redis.endpoints)
     }
 
     /// The names in a `chain`, to qualify them.

@@ -82,6 +82,22 @@ impl Source {
             By::Host => self.keys.hash_one(&exchange.host),
         }
     }
+
+    /// Adds the request's source in writing, as other proxies would: an address, the value of
+    /// the header, the host.
+    pub(super) fn write(&self, exchange: &Exchange, request: &Request<Body>, out: &mut Vec<u8>) {
+        match &self.by {
+            By::Client(client) => {
+                let address = client.address(exchange, request);
+                out.extend(address.map(|address| address.to_string()).unwrap_or_default().bytes());
+            }
+            By::Header(name) => {
+                let value = request.headers().get(name);
+                out.extend_from_slice(value.map(http::HeaderValue::as_bytes).unwrap_or_default());
+            }
+            By::Host => out.extend_from_slice(exchange.host.as_bytes()),
+        }
+    }
 }
 
 #[cfg(test)]

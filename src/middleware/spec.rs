@@ -216,6 +216,23 @@ mod tests {
                 r#"{"rateLimit":{"average":100,"period":"1s","burst":1}}"#,
             ),
             (
+                &[("ratelimit.redis.password", "secret"), ("ratelimit.redis.tls.key", "/k")],
+                r#"{"rateLimit":{"period":"1s","burst":1,"redis":{"endpoints":["localhost:6379"],"tls":{"key":"/k"},"password":"xxxx","readTimeout":"3s","writeTimeout":"3s","dialTimeout":"5s"}}}"#,
+            ),
+            (
+                &[
+                    ("ratelimit.redis.endpoints", "a:1"),
+                    ("ratelimit.redis.password", "p"),
+                    ("ratelimit.redis.username", "joe"),
+                    ("ratelimit.redis.db", "2"),
+                    ("ratelimit.redis.poolsize", "3"),
+                    ("ratelimit.redis.minidleconns", "4"),
+                    ("ratelimit.redis.maxactiveconns", "5"),
+                    ("ratelimit.redis.readtimeout", "0"),
+                ],
+                r#"{"rateLimit":{"period":"1s","burst":1,"redis":{"endpoints":["a:1"],"username":"joe","password":"xxxx","db":2,"poolSize":3,"minIdleConns":4,"maxActiveConns":5,"readTimeout":"0s","writeTimeout":"3s","dialTimeout":"5s"}}}"#,
+            ),
+            (
                 &[
                     ("inflightreq.amount", "3"),
                     ("inflightreq.sourcecriterion.ipstrategy.depth", "2"),
@@ -240,11 +257,6 @@ mod tests {
             (
                 &[("stripprefixes.prefixes", "1")],
                 "error unknown-key: no middleware kind `stripprefixes`; did you mean `stripPrefix`?",
-            ),
-            (
-                &[("ratelimit.average", "1"), ("ratelimit.redis.endpoints", "r:6379")],
-                "error not-built: `rateLimit.redis.endpoints` is an option of Traefik's and not \
-                 built yet; take it off",
             ),
             (
                 &[("plugin.a.b", "c")],
@@ -295,6 +307,16 @@ mod tests {
         assert!(spec.is_some());
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(problems.iter().all(|problem| problem.starts_with("warning notice: ")));
+
+        let (spec, problems) = decode(&[
+            ("ratelimit.redis.endpoints", "a:1, b:2"),
+            ("ratelimit.redis.username", "joe"),
+            ("ratelimit.redis.db", "2"),
+        ]);
+
+        assert!(spec.is_some());
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems.iter().all(|problem| problem.contains(" has no effect")));
     }
 
     #[test]

@@ -13,9 +13,7 @@ from harness.checks import Checks, equal, eventually
 checks = Checks("all labels")
 
 # Not built yet, and refused by their names; whatever else is refused fails.
-REFUSED = {
-    "http.middlewares.<middleware>.ratelimit.redis.": "a store shared by several proxies",
-}
+REFUSED = {}
 # Taken, with a warning that they are deprecated or do nothing.
 DEPRECATED = {
     "http.routers.<router>.rulesyntax",
@@ -68,6 +66,10 @@ VALUES = {
     "grpcweb.alloworigins": "*",
     "headers.accesscontrolalloworiginlistregex": "^https://.*[.]test$",
     "ipallowlist.rejectstatuscode": "404",
+    "ratelimit.redis.endpoints": "redis:6379",
+    "ratelimit.redis.tls.ca": "{folder}/ca.pem",
+    "ratelimit.redis.tls.cert": "{folder}/ca.pem",
+    "ratelimit.redis.tls.key": "{folder}/ca.key",
     "redirectregex.regex": "^http://old[.]test/(.*)",
     "redirectregex.replacement": "https://new.test/${1}",
     "redirectscheme.port": "443",

@@ -10,6 +10,7 @@ use wharf::message::{Aliases, Connection, EntryPoint, StatusRanges, forwarded, h
 use wharf::middleware::predicate::{self, Function, Kind, Value};
 use wharf::model::Router;
 use wharf::problem::{ContainerRef, Origin};
+use wharf::redis::resp;
 use wharf::route::Program;
 use wharf::rule::{self, Syntax, constraint};
 use wharf::settings::GoDuration;
@@ -204,6 +205,16 @@ pub(crate) const TARGETS: &[Target] = &[
         words: &["x-forwarded-", "X.Real.Ip", "_", ": ", "\n", "connection", "close, ", "host"],
         check: check_forwarded,
     },
+    Target {
+        name: "answer of a Redis",
+        seeds: &[
+            "*2\r\n:1\r\n:-500000\r\n",
+            "+OK\r\n-MOVED 1 a:1\r\n",
+            "*2\r\n$3\r\na\r\n\r\n*-1\r\n",
+        ],
+        words: &["\r\n", "*", "$", "+", "-", ":", "$-1\r\n", "*64\r\n", "99999999999", "\n"],
+        check: check_redis,
+    },
 ];
 
 fn entry_point() -> EntryPoint {
@@ -220,6 +231,19 @@ fn entry_point() -> EntryPoint {
         aliases: Aliases::Keep,
         is_admin: false,
     }
+}
+
+fn check_redis(input: &[u8]) {
+    let Ok(found) = resp::parse(input) else { return };
+    let Some((reply, length)) = found else {
+        assert!(input.len() < resp::LARGEST, "no end to it");
+        return;
+    };
+    assert!(length > 0 && length <= input.len().min(resp::LARGEST));
+    let alone = input.get(..length).unwrap_or_default();
+    assert_eq!(resp::parse(alone), Ok(Some((reply, length))), "what follows changes nothing");
+    let unfinished = input.get(..length - 1).unwrap_or_default();
+    assert_eq!(resp::parse(unfinished), Ok(None), "it needs all of its bytes");
 }
 
 fn check_labels(input: &[u8]) {

@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri};
 
 use super::settings::{Settings, Tls};
-use crate::middleware::{disk, target};
+use crate::middleware::{client_tls, target};
 use crate::upstream::{Server, Transport, TransportSettings};
 
 /// Idle connections that one worker keeps.
@@ -120,36 +120,13 @@ fn plain() -> TransportSettings {
 /// A transport of its own, where there are settings for it.
 fn transport(tls: Option<&Tls>) -> Result<Option<Arc<Transport>>, String> {
     let Some(tls) = tls else { return Ok(None) };
-    let mut settings =
-        TransportSettings { insecure_skip_verify: tls.insecure_skip_verify, ..plain() };
-    if !tls.ca.is_empty() {
-        settings.root_cas.push(pem("ca", &tls.ca)?);
-    }
-    match (tls.cert.is_empty(), tls.key.is_empty()) {
-        (true, true) => {}
-        (false, false) => {
-            settings.certificates.push((pem("cert", &tls.cert)?, pem("key", &tls.key)?));
-        }
-        _ => return Err("both TLS cert and key must be defined".to_owned()),
-    }
-    // What is wrong inside is not told: it may be any file of this machine (L3).
-    Transport::build(&settings).map(Some).map_err(|error| {
-        let is_ca = error.starts_with("rootCAs");
-        let what = if is_ca { "failed to parse CA" } else { "failed to load TLS keypair" };
-        what.to_owned()
-    })
-}
-
-/// A PEM text, or what is in the file of that name.
-fn pem(option: &str, file_or_text: &str) -> Result<String, String> {
-    if file_or_text.contains("-----BEGIN") {
-        return Ok(file_or_text.to_owned());
-    }
-    let text = disk::read(file_or_text).map_err(|error| format!("tls.{option}: {error}"))?;
-    if text.contains("-----BEGIN") {
-        return Ok(text);
-    }
-    Err(format!("tls.{option}: {file_or_text}: no PEM"))
+    let material = client_tls::Material {
+        ca: &tls.ca,
+        cert: &tls.cert,
+        key: &tls.key,
+        insecure_skip_verify: tls.insecure_skip_verify,
+    };
+    client_tls::transport(&material, plain()).map(Some)
 }
 
 fn authorization(base: &Uri) -> Option<HeaderValue> {

@@ -1,9 +1,10 @@
 //! The settings of `forwardAuth`, with Traefik's names and defaults.
 
 use http::HeaderName;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::server;
+use crate::middleware::client_tls;
 
 /// Settings of `forwardAuth`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,7 +68,7 @@ pub struct Tls {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub cert: String,
     /// Its key. A text is never shown.
-    #[serde(skip_serializing_if = "String::is_empty", serialize_with = "hidden")]
+    #[serde(skip_serializing_if = "String::is_empty", serialize_with = "client_tls::hidden")]
     pub key: String,
     /// Does not verify the server.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -128,8 +129,4 @@ pub(super) fn names(texts: &[String]) -> Box<[HeaderName]> {
 
 fn name_of(text: &String) -> Option<HeaderName> {
     HeaderName::from_bytes(text.as_bytes()).ok()
-}
-
-fn hidden<S: Serializer>(key: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(if key.contains("-----BEGIN") { "xxxx" } else { key })
 }

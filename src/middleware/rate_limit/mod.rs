@@ -1,74 +1,40 @@
 //! `rateLimit`: so many requests of a source in a time, as a token bucket.
 
 mod buckets;
+mod settings;
+mod shared;
 
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::source::{By, Source, SourceCriterion};
+use super::source::{By, Source};
 use super::{Flow, Middleware};
 use crate::message::{Body, Exchange, plain};
 use crate::settings::GoDuration;
 use buckets::{Buckets, Rate, Verdict};
+use shared::Shared;
+
+pub(super) use settings::Settings;
 
 const X_RETRY_IN: HeaderName = HeaderName::from_static("x-retry-in");
 
 /// As in Traefik, where less than one request passes in a second.
 const LONGEST_DELAY: u64 = 500_000_000;
 
-/// Settings of `rateLimit`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Settings {
-    /// Requests per period; 0 or less: no limit.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub average: i64,
-    /// The time that `average` is counted over; 0: a second.
-    #[serde(skip_serializing_if = "is_nothing")]
-    pub period: GoDuration,
-    /// Requests that may come at once; less than 1: 1.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub burst: i64,
-    /// Which requests count together; `None`: those of one peer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_criterion: Option<SourceCriterion>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { average: 0, period: GoDuration::from_secs(1), burst: 1, source_criterion: None }
-    }
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if passes a reference"
-)]
-fn is_zero(value: &i64) -> bool {
-    *value == 0
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if passes a reference"
-)]
-fn is_nothing(value: &GoDuration) -> bool {
-    value.as_nanos() == 0
-}
-
 /// The step.
 pub struct Step {
     /// `None`: no limit.
-    limit: Option<Limit>,
+    limit: Option<Box<Limit>>,
 }
 
 struct Limit {
     source: Source,
+    /// Those of this process; where others are shared, while these can't be had.
     buckets: Buckets,
+    shared: Option<Shared>,
     /// Times are counted from here.
     origin: Instant,
 }
@@ -80,16 +46,28 @@ impl Middleware for Step {
     fn build(settings: &Settings) -> Result<Self, String> {
         let source = Source::build(settings.source_criterion.as_ref(), By::peer)
             .map_err(|error| format!("getting source extractor: {error}"))?;
-        let limit = rate(settings)?.map(|rate| Limit {
-            source,
-            buckets: Buckets::new(rate),
-            origin: Instant::now(),
-        });
-        Ok(Self { limit })
+        let Some(rate) = rate(settings)? else { return Ok(Self { limit: None }) };
+        let redis = settings.redis.as_ref();
+        let shared = redis.map(|redis| Shared::build(settings, redis, &rate)).transpose()?;
+        let limit = Limit { source, buckets: Buckets::new(rate), shared, origin: Instant::now() };
+        Ok(Self { limit: Some(Box::new(limit)) })
+    }
+
+    fn remarks(settings: &Settings) -> Vec<String> {
+        settings.remarks()
+    }
+
+    fn place(&mut self, name: &str, workers: usize) {
+        if let Some(shared) = self.limit.as_mut().and_then(|limit| limit.shared.as_mut()) {
+            shared.place(name, workers);
+        }
     }
 
     fn request(&self, exchange: &mut Exchange, request: &mut Request<Body>) -> Flow<Self::Memo> {
         let Some(limit) = &self.limit else { return Flow::Next };
+        if limit.shared.is_some() {
+            return Flow::Wait;
+        }
         match limit.verdict(exchange, request, false) {
             Verdict::Pass => Flow::Next,
             Verdict::Delay(_) => Flow::Wait,
@@ -103,7 +81,7 @@ impl Middleware for Step {
         request: &mut Request<Body>,
     ) -> Result<(), Response<Body>> {
         let Some(limit) = &self.limit else { return Ok(()) };
-        match limit.verdict(exchange, request, true) {
+        match limit.shared_verdict(exchange, request).await {
             Verdict::Pass => Ok(()),
             Verdict::Delay(delay) => {
                 tokio::time::sleep(delay).await;
@@ -115,6 +93,16 @@ impl Middleware for Step {
 }
 
 impl Limit {
+    /// That of the shared buckets; of our own where there are none, or they can't be had.
+    /// Differs from Traefik, where such a request gets 500.
+    async fn shared_verdict(&self, exchange: &Exchange, request: &Request<Body>) -> Verdict {
+        let shared = match &self.shared {
+            Some(shared) => shared.take(|out| self.source.write(exchange, request, out)).await,
+            None => None,
+        };
+        shared.unwrap_or_else(|| self.verdict(exchange, request, true))
+    }
+
     fn verdict(&self, exchange: &Exchange, request: &Request<Body>, may_wait: bool) -> Verdict {
         let now = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.buckets.take(self.source.key(exchange, request), now, may_wait)
@@ -165,7 +153,7 @@ mod tests {
 
     fn settings(average: i64, period: &str, burst: i64) -> Settings {
         let period = period.parse().unwrap();
-        Settings { average, period, burst, source_criterion: None }
+        Settings { average, period, burst, ..Settings::default() }
     }
 
     fn ask(step: &Step, peer: &str) -> Option<Response<Body>> {
@@ -260,7 +248,7 @@ mod tests {
 
     #[test]
     fn two_criteria_are_told() {
-        let criterion = SourceCriterion {
+        let criterion = crate::middleware::source::SourceCriterion {
             ip_strategy: Some(crate::middleware::client::IpStrategy::default()),
             request_host: true,
             ..Default::default()
