@@ -27,8 +27,8 @@ const MAX_ATTEMPTS: usize = 4;
 /// Before the third time: about what an event takes from the engine to us.
 const NEWS: Duration = Duration::from_millis(10);
 
-/// Before the only server of a service is asked again. A container that refuses is about to
-/// be reported as stopped, or about to listen.
+/// Before the only server of a service is asked again, three times as long each time. A
+/// container that refuses is about to be reported as stopped, or about to listen.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Servers behind one name.
@@ -55,8 +55,6 @@ struct Trip {
     must_set_cookie: bool,
     /// The request again, where it may be sent twice or refused after it was sent.
     spare: Option<Spare>,
-    /// It may reach a server twice (RFC 9110 section 9.2.2).
-    is_idempotent: bool,
     keeps_host: bool,
     asked_gzip: bool,
     /// The protocol that the client wants to change to.
@@ -190,7 +188,6 @@ impl LoadBalancer {
             sticky,
             must_set_cookie,
             spare,
-            is_idempotent: request.method().is_idempotent(),
             keeps_host,
             asked_gzip,
             upgrade,
@@ -281,7 +278,7 @@ impl LoadBalancer {
         let (again, cause, was_sent) = match failure {
             SendError::NotSent(request, cause) => (Some(*request), cause, false),
             SendError::Sent(cause) => {
-                let spare = trip.spare.as_ref().filter(|_| trip.is_idempotent);
+                let spare = trip.spare.as_ref().filter(|spare| spare.is_idempotent());
                 (spare.and_then(Spare::request), cause, true)
             }
         };
@@ -313,7 +310,8 @@ impl LoadBalancer {
         if !is_container || matches!(cause, Cause::TimedOut) {
             return Err(cause);
         }
-        tokio::time::sleep(PAUSE).await;
+        let tries = u32::try_from(trip.tried.len()).unwrap_or(1).clamp(1, 4);
+        tokio::time::sleep(PAUSE * 3_u32.pow(tries - 1)).await;
         Ok(again)
     }
 

@@ -110,6 +110,10 @@ impl Group {
         members.bring_back();
         let rotation = Rotation::new(&members.all, self.slow_start(), Instant::now());
         let is_open = !rotation.ready.is_empty();
+        for (replica, _) in &members.all {
+            let is_mute = matches!(replica.state(), ReplicaState::Paused | ReplicaState::Gone);
+            replica.set_silent(is_open && is_mute);
+        }
         self.rotation.store(Arc::new(rotation));
         drop(members);
         if is_open {

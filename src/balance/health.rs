@@ -123,8 +123,13 @@ impl Inputs {
         }
     }
 
-    /// Notes that the state changed, and why.
-    pub(super) fn turned(&mut self, from: ReplicaState, to: ReplicaState, now: Instant) {
+    /// Notes that the state changed, and says why.
+    pub(super) fn turned(
+        &mut self,
+        from: ReplicaState,
+        to: ReplicaState,
+        now: Instant,
+    ) -> Arc<str> {
         self.since = SystemTime::now();
         if to == ReplicaState::Ready {
             self.ready_since = Some(now);
@@ -134,7 +139,8 @@ impl Inputs {
         } else {
             Arc::clone(&self.reason)
         };
-        self.changes.push(Change { at: self.since, from, to, reason });
+        self.changes.push(Change { at: self.since, from, to, reason: Arc::clone(&reason) });
+        reason
     }
 
     pub(super) fn new(settings: &ServerSettings) -> Self {

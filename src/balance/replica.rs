@@ -96,10 +96,8 @@ impl Replica {
         what(&mut inputs);
         let (after, reason) = inputs.judge(self.has_health_check, now);
         let is_news = after != before || inputs.reason != reason || inputs.refuses() != refused;
-        inputs.reason = Arc::clone(&reason);
-        if after != before {
-            inputs.turned(before, after, now);
-        }
+        inputs.reason = reason;
+        let turned = (after != before).then(|| inputs.turned(before, after, now));
         self.has_failures.store(inputs.has_failures(), Relaxed);
         self.state.store(after as u8, Relaxed);
         if after.keeps_connections() {
@@ -109,7 +107,7 @@ impl Replica {
         }
         drop(inputs);
         if let Some(group) = self.group.upgrade()
-            && after != before
+            && let Some(reason) = turned
         {
             let service: &str = &group.name;
             let (from, to) = (before.as_str(), after.as_str());
@@ -145,6 +143,11 @@ impl Replica {
     /// It is no member of its service any more. Its group knows.
     pub(super) fn remove(&self) {
         self.alter(Inputs::leave);
+    }
+
+    /// Others can do what this one was asked and can't be heard of.
+    pub(super) fn set_silent(&self, is_silent: bool) {
+        self.server.set_silent(is_silent);
     }
 
     /// Takes it out until then; `None` brings it back. Its group does this, and knows.

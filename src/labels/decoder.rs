@@ -64,6 +64,12 @@ impl<P, T: PartialEq> Kind<P, T> {
         }
     }
 
+    /// Whether one container alone declares some of these parts.
+    fn is_last(&self, parts: &Parts) -> bool {
+        let declared = (self.part)(parts).iter().filter_map(|part| self.declared.get(&part.name));
+        declared.into_iter().any(|ids| ids.len() == 1)
+    }
+
     fn learn(&mut self, id: &Arc<str>, parts: &Parts) {
         for part in (self.part)(parts) {
             self.declared.entry(part.name.clone()).or_default().insert(Arc::clone(id));
@@ -138,6 +144,13 @@ impl Decoder {
         is_followed
             || before.is_some_and(|parts| !parts.is_empty())
             || after.is_some_and(|p| !p.is_empty())
+    }
+
+    /// Whether nobody else declares some router or service of this container: without it, that
+    /// is gone.
+    pub fn is_last(&self, id: &str) -> bool {
+        let Some(Entry { parts, .. }) = self.entries.get(id) else { return false };
+        self.routers.is_last(parts) || self.services.is_last(parts)
     }
 
     /// Forgets a container; true when that can change what is served.

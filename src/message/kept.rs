@@ -25,6 +25,11 @@ impl Kept {
         }
     }
 
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
     /// The target as it was.
     pub fn uri(&self) -> &Uri {
         &self.uri

@@ -92,10 +92,20 @@ impl Spare {
     pub fn request(&self) -> Option<Request<Body>> {
         let body = match &self.body {
             None => Body::empty(),
-            Some(tape) if tape.kept.borrow().is_none() => return None,
+            Some(_) if !self.is_whole() => return None,
             Some(tape) => tape.play(),
         };
         Some(self.head.request(body))
+    }
+
+    /// It may reach a server twice (RFC 9110 section 9.2.2).
+    pub fn is_idempotent(&self) -> bool {
+        self.head.method().is_idempotent()
+    }
+
+    /// All of it can be had again.
+    pub fn is_whole(&self) -> bool {
+        self.body.as_ref().is_none_or(|tape| tape.kept.borrow().is_some())
     }
 
     /// Nobody will ask for it again: what was kept of the body is let go of.

@@ -1,6 +1,7 @@
 //! Connections to servers: connect, TLS, pools, one request sent once. Must never choose
 //! a server or retry.
 
+mod bell;
 mod connect;
 pub mod gzip;
 mod pool;

@@ -13,6 +13,7 @@ use hyper::client::conn::{http1, http2};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::bell::Bell;
 use super::server::{PoolKey, Scheme, Server};
 use crate::message::Body;
 
@@ -46,6 +47,8 @@ pub(super) struct Pool {
     opening: RefCell<Option<Rc<Notify>>>,
     /// The server is known to speak HTTP/2.
     speaks_http2: Cell<bool>,
+    /// Rung while the server can't be heard.
+    bell: Bell,
     /// Idle connections take answers with many fields.
     takes_many_fields: Cell<bool>,
 }
@@ -163,6 +166,7 @@ pub(super) fn of(server: &Server) -> Rc<Pool> {
             shared: RefCell::default(),
             opening: RefCell::default(),
             speaks_http2: Cell::new(server.scheme == Scheme::H2c),
+            bell: Bell::default(),
             takes_many_fields: Cell::new(false),
         });
         pools.by_server.insert(server.pool.id, Rc::clone(&pool));
@@ -241,6 +245,11 @@ impl Pool {
         }
     }
 
+    /// Waits until the server can't be heard while others can, and that is so, too.
+    pub(super) async fn silent(&self, is_so: impl Fn() -> bool) {
+        self.bell.until(|| self.key.is_silent.load(Ordering::Relaxed) && is_so()).await;
+    }
+
     /// Announces an HTTP/2 connection to come, if this server is known to speak it.
     pub(super) fn announce(self: &Rc<Self>) -> Option<Opening> {
         let mut opening = self.opening.borrow_mut();
@@ -261,6 +270,9 @@ impl Pool {
 
     /// Closes what is closed or waited too long; true when nobody needs the pool any more.
     fn sweep(self: &Rc<Self>) -> bool {
+        if self.key.is_silent.load(Ordering::Relaxed) {
+            self.bell.ring();
+        }
         let is_old = |since: Instant| self.is_retired() || !self.is_young(since);
         let mut idle = self.idle.borrow_mut();
         idle.retain(|idle| !idle.sender.is_closed() && !is_old(idle.since));

@@ -59,7 +59,7 @@ pub async fn send_kept(
     let mut has_moved = false;
     loop {
         let mut refusal = None;
-        let (connection, is_pooled) = match connection(server, &pool, is_upgrade).await {
+        let (connection, is_pooled) = match reach(server, &pool, is_upgrade).await {
             Ok(found) => found,
             Err(cause) => return Err(SendError::NotSent(Box::new(request), cause)),
         };
@@ -70,9 +70,9 @@ pub async fn send_kept(
                     pass_on(informational, &mut request);
                 }
                 let waiting = Waiting::new(server, &mut request);
-                let answer = waiting.on(sender.try_send_request(request)).await;
+                let answer = waiting.on(sender.try_send_request(request), &pool, spare).await;
                 // Said with every answer; once for each connection is enough.
-                if let Some(Ok(response)) = answer.as_ref().filter(|_| !is_pooled) {
+                if let (Ok(Ok(response)), false) = (&answer, is_pooled) {
                     pool.hear(response.headers());
                 }
                 finish(server, answer, Lease::http1(sender, Rc::clone(&pool)), restore, is_upgrade)
@@ -82,8 +82,9 @@ pub async fn send_kept(
                 let host = request.headers().get(HOST).cloned();
                 let restore = to_http2(server, &mut request);
                 let waiting = Waiting::new(server, &mut request);
-                let answer = waiting.on(shared.sender().try_send_request(request)).await;
-                if let Some(Err(error)) = &answer {
+                let answer =
+                    waiting.on(shared.sender().try_send_request(request), &pool, spare).await;
+                if let Ok(Err(error)) = &answer {
                     refusal = refusal::of(error.error());
                 }
                 if refusal == Some(Refusal::Connection) {
@@ -110,6 +111,12 @@ pub async fn send_kept(
     }
 }
 
+/// The server can't be heard, and others can.
+fn silent() -> Cause {
+    let text = "the server can't be reached any more";
+    Cause::Unreachable(io::Error::new(io::ErrorKind::ConnectionAborted, text))
+}
+
 /// The request again, since an HTTP/2 server said that it did not look at it.
 fn untouched(spare: Option<&Spare>, host: Option<HeaderValue>, cause: Cause) -> SendError {
     let Some(mut request) = spare.and_then(Spare::request) else { return SendError::Sent(cause) };
@@ -117,6 +124,16 @@ fn untouched(spare: Option<&Spare>, host: Option<HeaderValue>, cause: Cause) -> 
         request.headers_mut().insert(HOST, host);
     }
     SendError::NotSent(Box::new(request), cause)
+}
+
+/// A connection, unless the server turns out to be one that can't be heard.
+async fn reach(server: &Server, pool: &Rc<Pool>, http1_only: bool) -> Result<(Fresh, bool), Cause> {
+    // Both may be dropped: a connection in the making serves nobody else, or is announced again.
+    tokio::select! {
+        biased;
+        found = connection(server, pool, http1_only) => found,
+        () = pool.silent(|| true) => Err(silent()),
+    }
 }
 
 /// A connection from the pool (true) or a new one (false).
@@ -237,21 +254,21 @@ type Answer = Result<Response<Incoming>, TrySendError<Request<Body>>>;
 
 fn finish(
     server: &Server,
-    answer: Option<Answer>,
+    answer: Result<Answer, Cause>,
     lease: Lease,
     restore: Restore,
     is_upgrade: bool,
 ) -> Result<Reply, SendError> {
     match answer {
-        None => Err(SendError::Sent(Cause::TimedOut)),
-        Some(Ok(response)) => match unsound(&response, is_upgrade) {
+        Err(cause) => Err(SendError::Sent(cause)),
+        Ok(Ok(response)) => match unsound(&response, is_upgrade) {
             None => Ok(Reply { response: worded(response.map(Body::from)), lease }),
             Some(why) => {
                 let error = io::Error::new(io::ErrorKind::InvalidData, why);
                 Err(SendError::Sent(Cause::Unreachable(error)))
             }
         },
-        Some(Err(mut error)) => match error.take_message() {
+        Ok(Err(mut error)) => match error.take_message() {
             Some(mut request) => {
                 restore.undo(&mut request);
                 Err(SendError::NotSent(Box::new(request), cause(error.into_error())))
@@ -326,20 +343,30 @@ impl Waiting {
         Self(Some((limit, Some(sent))))
     }
 
-    /// `None`: the time is over.
-    async fn on(self, answer: impl Future<Output = Answer>) -> Option<Answer> {
-        let Some((limit, sent)) = self.0 else { return Some(answer.await) };
+    /// The error says that the time is over, or that the server can't be heard while another
+    /// may do the same.
+    async fn on(
+        self,
+        answer: impl Future<Output = Answer>,
+        pool: &Pool,
+        spare: Option<&Spare>,
+    ) -> Result<Answer, Cause> {
+        let is_limited = self.0.is_some();
         let over = async {
+            let Some((limit, sent)) = self.0 else { return };
             if let Some(sent) = sent {
                 sent.notified().await;
             }
             tokio::time::sleep(limit).await;
         };
-        // Both may be dropped at any point: dropping the answer cancels the request.
+        let spare = spare.filter(|spare| spare.is_idempotent());
+        let given_up = pool.silent(|| spare.is_some_and(Spare::is_whole));
+        // All may be dropped at any point: dropping the answer cancels the request.
         tokio::select! {
             biased;
-            answer = answer => Some(answer),
-            () = over => None,
+            answer = answer => Ok(answer),
+            () = over, if is_limited => Err(Cause::TimedOut),
+            () = given_up, if spare.is_some() => Err(silent()),
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct Server {
 pub(super) struct PoolKey {
     pub(super) id: u64,
     pub(super) retired: AtomicBool,
+    /// It can't be heard, and others can do what it was asked.
+    pub(super) is_silent: AtomicBool,
     /// It sent an answer with more fields than a new connection takes at first.
     pub(super) sends_many_fields: AtomicBool,
 }
@@ -99,6 +101,7 @@ impl Server {
             pool: Arc::new(PoolKey {
                 id: POOLS.fetch_add(1, Ordering::Relaxed),
                 retired: AtomicBool::new(false),
+                is_silent: AtomicBool::new(false),
                 sends_many_fields: AtomicBool::new(false),
             }),
         })
@@ -120,6 +123,12 @@ impl Server {
     /// No new connection is pooled, and pooled ones are closed within a second.
     pub fn retire(&self) {
         self.pool.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// It can't be heard, and others can do what it was asked: requests that may reach a server
+    /// twice, and those that wait for a connection, are given up within a second.
+    pub fn set_silent(&self, is_silent: bool) {
+        self.pool.is_silent.store(is_silent, Ordering::Relaxed);
     }
 
     /// Connections are pooled again.

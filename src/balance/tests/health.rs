@@ -396,3 +396,48 @@ fn passive_checks_take_a_server_out_for_their_window() {
         assert_eq!(text(ask(&service, get("/")).await).await, "fine");
     });
 }
+
+/// A service of one server that hangs and one that answers, and a request to the one that hangs.
+async fn hanging(
+    request: fn() -> Request<Body>,
+) -> (Arc<Service>, [Fake; 2], tokio::task::JoinHandle<Response<Body>>) {
+    let fakes = [Fake::new(|_, _| Act::Hang).await, Fake::saying("b").await];
+    let service = service(settings(vec![
+        container(&fakes[0].url, "a", EngineState::Running),
+        container(&fakes[1].url, "b", EngineState::Running),
+    ]));
+    let mut asking = Vec::new();
+    while fakes[0].seen() == 0 {
+        let service = Arc::clone(&service);
+        asking.push(tokio::task::spawn_local(async move { ask(&service, request()).await }));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let hangs = asking.into_iter().rfind(|asking| !asking.is_finished());
+    (service, fakes, hangs.unwrap())
+}
+
+#[test]
+fn a_request_to_a_container_that_is_paused_is_taken_to_another() {
+    on_worker(async {
+        let (service, _fakes, asking) = hanging(|| get("/")).await;
+
+        service.replicas()[0].set_engine(EngineState::Paused);
+
+        assert_eq!(text(asking.await.unwrap()).await, "b");
+    });
+}
+
+#[test]
+fn a_request_that_may_not_be_repeated_waits_for_the_container_to_go_on() {
+    on_worker(async {
+        let (service, fakes, asking) = hanging(|| post("x")).await;
+        let seen = fakes[1].seen();
+
+        service.replicas()[0].set_engine(EngineState::Paused);
+        // Two looks of the worker at its pools.
+        tokio::time::sleep(Duration::from_millis(2100)).await;
+
+        assert!(!asking.is_finished());
+        assert_eq!(fakes[1].seen(), seen);
+    });
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::event::{self, Action, Event};
+use super::removed::Removed;
 use crate::labels::{Container, Decoder};
 use crate::model::ReplicaState;
 
@@ -26,19 +27,29 @@ pub(super) struct Known {
     containers: BTreeMap<Arc<str>, Arc<Container>>,
     /// When a container was told to stop.
     told: HashMap<Arc<str>, Instant>,
+    /// Containers that were removed and are kept a little longer.
+    removed: Removed,
     pub(super) decoder: Decoder,
     /// Something changed since the desired state was last taken.
     pub(super) dirty: bool,
 }
 
 impl Known {
-    pub(super) fn new(decoder: Decoder) -> Self {
-        Self { containers: BTreeMap::new(), told: HashMap::new(), decoder, dirty: true }
+    /// Knows no container. What is removed is kept for so long, if nothing else is left of what
+    /// it served: requests wait for its successor.
+    pub(super) fn new(decoder: Decoder, keeps_removed: Duration) -> Self {
+        Self {
+            containers: BTreeMap::new(),
+            told: HashMap::new(),
+            removed: Removed::new(keeps_removed),
+            decoder,
+            dirty: true,
+        }
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.containers.len()
+        self.containers.len().saturating_sub(self.removed.len())
     }
 
     /// Applies an event.
@@ -50,17 +61,20 @@ impl Known {
         match event.action {
             Action::Started if self.decoder.wants(&event.attributes) => inspect(),
             Action::Started => {
-                self.remove(id);
+                self.forget(id);
                 Step::default()
             }
             // Networks are connected before a start: the start is looked at.
             Action::Moved if running => inspect(),
             Action::Altered if known.is_some() => inspect(),
             Action::Signalled(signal) if running => self.signalled(id, signal, now),
-            Action::Ended if running => self.became(id, ReplicaState::Gone),
+            Action::Ended if running => {
+                self.removed.ended(id, now);
+                self.became(id, ReplicaState::Gone)
+            }
             Action::Became(state) if running => self.became(id, state),
             Action::Removed => {
-                self.remove(id);
+                self.remove(id, now);
                 Step {
                     inspect: None,
                     replica: running.then(|| (Arc::clone(id), ReplicaState::Gone)),
@@ -106,18 +120,52 @@ impl Known {
         Step { inspect: None, replica: Some((Arc::clone(id), state)) }
     }
 
-    fn remove(&mut self, id: &Arc<str>) {
+    /// The engine knows it no more.
+    fn remove(&mut self, id: &Arc<str>, now: Instant) {
+        let runs =
+            self.containers.get(id).is_some_and(|container| container.state != ReplicaState::Gone);
+        if runs {
+            self.removed.ended(id, now);
+        }
+        if !self.decoder.is_last(id) || !self.removed.keep(id, now) {
+            self.forget(id);
+        } else if runs {
+            self.became(id, ReplicaState::Gone);
+        }
+    }
+
+    /// When the next one that was removed is to be forgotten.
+    pub(super) fn next_sweep(&self) -> Option<Instant> {
+        self.removed.next()
+    }
+
+    /// Forgets those that were removed and are no longer of use.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        for id in self.removed.over(now, |id| self.decoder.is_last(id)) {
+            self.forget(&id);
+        }
+    }
+
+    fn forget(&mut self, id: &Arc<str>) {
         self.told.remove(id);
+        self.removed.forget(id);
         if self.containers.remove(id).is_some() {
             self.dirty |= self.decoder.remove(id);
         }
     }
 
     /// Takes what an inspect found; `None`: the engine knows it no more.
-    pub(super) fn on_inspect(&mut self, id: &Arc<str>, found: Option<Container>) -> Step {
+    pub(super) fn on_inspect(
+        &mut self,
+        id: &Arc<str>,
+        found: Option<Container>,
+        now: Instant,
+    ) -> Step {
         let Some(mut found) = found else {
-            self.remove(id);
-            return Step::default();
+            let runs = self.containers.get(id).is_some_and(|c| c.state != ReplicaState::Gone);
+            self.remove(id, now);
+            let gone = (Arc::clone(id), ReplicaState::Gone);
+            return Step { inspect: None, replica: runs.then_some(gone) };
         };
         let before = self.containers.get(id);
         if let Some(before) = before {
@@ -137,9 +185,14 @@ impl Known {
         }
         let state = found.state;
         let changed = before.is_some_and(|before| before.state != state);
+        if changed && state == ReplicaState::Gone {
+            self.removed.ended(id, now);
+        }
         let found = Arc::new(found);
         self.dirty |= self.decoder.update(&found);
         self.containers.insert(Arc::clone(id), found);
+        // It may be the successor of one that was removed.
+        self.sweep(now);
         Step { inspect: None, replica: changed.then(|| (Arc::clone(id), state)) }
     }
 
@@ -160,11 +213,12 @@ impl Known {
             .containers
             .keys()
             .filter(|id| !there.contains(*id) && !touched.contains(*id))
+            .filter(|id| !self.removed.is_kept(id))
             .map(Arc::clone)
             .collect();
         for id in gone {
             differences += 1;
-            self.remove(&id);
+            self.remove(&id, now);
         }
         for mut found in listed {
             let id = Arc::clone(&found.container.id);
@@ -231,9 +285,13 @@ mod tests {
     use super::*;
     use crate::settings;
 
+    const KEPT: Duration = Duration::from_secs(10);
+
     fn known(containers: &[Container]) -> Known {
-        let mut known =
-            Known::new(Decoder::new(&settings::Docker::default(), &settings::Wharf::default()));
+        let mut known = Known::new(
+            Decoder::new(&settings::Docker::default(), &settings::Wharf::default()),
+            KEPT,
+        );
         known.on_list(containers.to_vec(), &HashSet::new(), Instant::now());
         known.dirty = false;
         known
@@ -245,6 +303,10 @@ mod tests {
             exposed: vec![(80, "tcp".to_owned())],
             ..Container::named(id, id)
         }
+    }
+
+    fn address() -> crate::labels::Network {
+        crate::labels::Network { ipv4: Some([10, 0, 0, 1].into()), ..Default::default() }
     }
 
     fn event(id: &str, action: Action) -> Event {
@@ -334,11 +396,53 @@ mod tests {
     }
 
     #[test]
+    fn the_last_of_its_kind_is_kept_until_its_successor_runs_or_its_time_is_over() {
+        let labels = || {
+            [
+                ("traefik.http.routers.web.rule", "Host(`a`)"),
+                ("traefik.http.services.web.loadbalancer.server.port", "80"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        };
+        let replica = |id: &str| Container {
+            labels: labels().into(),
+            networks: [("net".to_owned(), address())].into(),
+            ..running(id)
+        };
+        let mut one = known(&[replica("a")]);
+        let step = one.on_event(&event("a", Action::Removed), Instant::now());
+        assert_eq!(step.replica, Some(("a".into(), ReplicaState::Gone)));
+        assert_eq!(one.containers.get("a").unwrap().state, ReplicaState::Gone);
+        assert_eq!((one.len(), one.decoder.desired().routers.len()), (0, 1));
+        // A list does not know it, which is no news.
+        assert_eq!(one.on_list(Vec::new(), &HashSet::new(), Instant::now()).1, 0);
+        one.sweep(Instant::now() + KEPT);
+        assert_eq!(one.decoder.desired().routers.len(), 0);
+
+        let mut twice = known(&[replica("a"), replica("b")]);
+        twice.on_event(&event("a", Action::Removed), Instant::now());
+        assert!(!twice.containers.contains_key("a"), "another one serves the same");
+
+        let mut known = known(&[replica("a")]);
+        let now = Instant::now();
+        known.on_event(&event("a", Action::Ended), now);
+        known.on_event(&event("a", Action::Removed), now + KEPT / 2);
+        assert_eq!(known.next_sweep(), Some(now + KEPT));
+        known.on_inspect(&"b".into(), Some(replica("b")), now + KEPT / 2);
+        assert!(!known.containers.contains_key("a"));
+        assert_eq!(known.next_sweep(), None);
+
+        known.on_event(&event("b", Action::Ended), now);
+        known.on_event(&event("b", Action::Removed), now + KEPT * 2);
+        assert!(!known.containers.contains_key("b"), "it ended long ago");
+    }
+
+    #[test]
     fn a_stopped_container_keeps_its_last_address() {
         let mut known = known(&[running("a")]);
         let stopped = Container { state: ReplicaState::Gone, exposed: Vec::new(), ..running("a") };
 
-        known.on_inspect(&"a".into(), Some(stopped));
+        known.on_inspect(&"a".into(), Some(stopped), Instant::now());
 
         let after = known.containers.get("a").unwrap();
         assert_eq!((after.state, after.exposed.len()), (ReplicaState::Gone, 1));

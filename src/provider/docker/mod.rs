@@ -7,6 +7,7 @@ mod event;
 mod images;
 mod inspect;
 mod known;
+mod removed;
 mod session;
 mod watch;
 mod wire;

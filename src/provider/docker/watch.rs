@@ -81,7 +81,7 @@ impl Watch {
             changes,
             follow: docker.watch,
             timeout: docker.http_client_timeout.positive().unwrap_or(CALL),
-            known: Known::new(Decoder::new(docker, wharf)),
+            known: Known::new(Decoder::new(docker, wharf), keeps_removed(wharf)),
             state,
             calls: Arc::default(),
             lost: None,
@@ -188,6 +188,7 @@ impl Watch {
                 inspects.push(look(engine, id));
             }
             let due = self.due(session.is_idle());
+            let over = self.known.next_sweep();
             tokio::select! {
                 biased;
                 event = events.next() => {
@@ -204,6 +205,7 @@ impl Watch {
                     }
                 }
                 () = sleep_until(due), if due.is_some() => self.publish().await,
+                () = sleep_until(over), if over.is_some() => self.known.sweep(Instant::now()),
                 Some(listed) = lists.next() => self.audited(engine, listed?, &mut session).await,
                 _ = audit.tick(), if lists.is_empty() => {
                     session.touched.clear();
@@ -265,9 +267,9 @@ impl Watch {
             session.ask(host);
         }
         session.touched.insert(Arc::clone(id));
-        let step = self.known.on_inspect(id, found);
-        self.take(step, session).await;
         let now = Instant::now();
+        let step = self.known.on_inspect(id, found, now);
+        self.take(step, session).await;
         let mut mine = Vec::new();
         session.signals.retain(|(container, signal)| {
             let is_mine = container == id;
@@ -360,6 +362,11 @@ impl Watch {
         }
         drop(self.changes.send(Change::Desired(Provider::Docker, Arc::new(desired))).await);
     }
+}
+
+/// As long as a request would wait for a successor. Traefik's way is to know nothing of it.
+fn keeps_removed(wharf: &settings::Wharf) -> Duration {
+    if wharf.not_found_when_down { Duration::ZERO } else { wharf.hold.or_zero() }
 }
 
 async fn look(engine: &Engine, id: Arc<str>) -> (Arc<str>, Result<Option<Container>, Error>) {

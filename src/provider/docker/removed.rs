@@ -1,0 +1,66 @@
+//! Containers that were removed while nothing else serves what they served. Their routes are
+//! kept for a moment: a deployment often removes the old container before it starts the new.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Which are kept, and until when.
+#[derive(Debug)]
+pub(super) struct Removed {
+    /// How long after its end a container is kept; zero: not at all.
+    keeps: Duration,
+    /// When containers ended that still exist.
+    ended: HashMap<Arc<str>, Instant>,
+    until: HashMap<Arc<str>, Instant>,
+}
+
+impl Removed {
+    pub(super) fn new(keeps: Duration) -> Self {
+        Self { keeps, ended: HashMap::new(), until: HashMap::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.until.len()
+    }
+
+    /// It ended, and may be removed next.
+    pub(super) fn ended(&mut self, id: &Arc<str>, now: Instant) {
+        let keeps = self.keeps;
+        self.ended.retain(|_, ended| now.duration_since(*ended) < keeps);
+        if !keeps.is_zero() {
+            self.ended.insert(Arc::clone(id), now);
+        }
+    }
+
+    /// It was removed; true if it is to be kept, since it ended just now.
+    pub(super) fn keep(&mut self, id: &Arc<str>, now: Instant) -> bool {
+        let Some(ended) = self.ended.remove(id) else { return self.is_kept(id) };
+        let until = ended + self.keeps;
+        if until > now {
+            self.until.insert(Arc::clone(id), until);
+        }
+        until > now
+    }
+
+    pub(super) fn is_kept(&self, id: &str) -> bool {
+        self.until.contains_key(id)
+    }
+
+    /// When the next one is over.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.until.values().min().copied()
+    }
+
+    /// Those whose time is over, and those that are of no use any more.
+    pub(super) fn over(&self, now: Instant, is_of_use: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
+        let kept = self.until.iter();
+        let over = kept.filter(|(id, until)| **until <= now || !is_of_use(id));
+        over.map(|(id, _)| Arc::clone(id)).collect()
+    }
+
+    pub(super) fn forget(&mut self, id: &str) {
+        self.ended.remove(id);
+        self.until.remove(id);
+    }
+}
