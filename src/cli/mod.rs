@@ -6,6 +6,7 @@ mod healthcheck;
 mod help;
 mod run;
 mod signals;
+mod upgrade;
 mod version;
 
 use std::io::{self, Write as _};
@@ -16,11 +17,12 @@ use crate::tree::suggest;
 pub(crate) use run::proxy;
 
 /// Commands, with what they do.
-const COMMANDS: [(&str, &str); 6] = [
+const COMMANDS: [(&str, &str); 7] = [
     ("run", "Runs the proxy; also without any command"),
     ("check", "Prints what is wrong with configuration and labels, and starts nothing"),
     ("demo", "Starts a small project of its own behind the proxy, to look at"),
     ("healthcheck", "Asks /ping of a running proxy; 0 when it is well"),
+    ("upgrade", "Has a running proxy hand over to a new process, without a refused connection"),
     ("version", "Shows the version"),
     ("help", "Shows this text"),
 ];
@@ -45,6 +47,8 @@ fn command(name: &str, rest: &[String]) -> ExitCode {
         // What the demo, the examples and the tests put behind the proxy.
         "demo-server" => demo::server::command(rest),
         "healthcheck" => with_help(rest, healthcheck::command),
+        "upgrade" => with_help(rest, upgrade::command::command),
+        upgrade::COMMAND => run::take_over(rest),
         "version" => with_help(rest, |_| print(&version::text())),
         "help" => print(&help::text()),
         _ => unknown(name),

@@ -9,6 +9,8 @@ pub(super) enum Asked {
     Stop,
     /// USR1: open the log files anew.
     Reopen,
+    /// USR2: hand over to a new process.
+    Upgrade,
     /// HUP: nothing, but it is said.
     Nothing,
 }
@@ -18,6 +20,7 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     user1: Signal,
+    user2: Signal,
     hangup: Signal,
 }
 
@@ -27,6 +30,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
             hangup: signal(SignalKind::hangup())?,
         })
     }
@@ -37,6 +41,7 @@ impl Signals {
             _ = self.interrupt.recv() => Asked::Stop,
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.user1.recv() => Asked::Reopen,
+            _ = self.user2.recv() => Asked::Upgrade,
             _ = self.hangup.recv() => Asked::Nothing,
         }
     }

@@ -27,16 +27,22 @@ pub fn begin(cx: &Arc<Context>, published: &Arc<Published>) {
     Reconciler::new(Arc::clone(cx), Arc::clone(published)).publish();
 }
 
-/// Runs until cancelled, from what [`begin`] published.
+/// Runs until cancelled, from what [`begin`] published. `loaded` is cancelled when the table
+/// holds what every provider said first.
 pub async fn run(
     cx: Arc<Context>,
     published: Arc<Published>,
     mut changes: Receiver<Change>,
+    loaded: CancellationToken,
     token: CancellationToken,
 ) {
     let throttle = cx.settings.providers.providers_throttle_duration.or_zero();
     let mut pace = Pace::new(throttle);
+    let mut silent = providers(&cx);
     let mut reconciler = Reconciler::new(cx, published);
+    if silent.is_empty() {
+        loaded.cancel();
+    }
     let mut due: Option<Instant> = None;
     let mut batch = Vec::with_capacity(BATCH);
     let mut is_open = true;
@@ -51,6 +57,9 @@ pub async fn run(
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 let began = Instant::now();
                 reconciler.publish();
+                if silent.is_empty() {
+                    loaded.cancel();
+                }
                 pace.made(began, Instant::now());
                 due = None;
             }
@@ -63,6 +72,9 @@ pub async fn run(
                 // All providers have ended; what they said last still stands.
                 is_open = count > 0;
                 for change in batch.drain(..) {
+                    if let Change::Desired(provider, _) = &change {
+                        silent.retain(|one| one != provider);
+                    }
                     if reconciler.take(change) {
                         due = due.or_else(|| Some(pace.due(Instant::now())));
                     }
@@ -70,6 +82,13 @@ pub async fn run(
             }
         }
     }
+}
+
+/// Whoever is to speak before the table is whole.
+fn providers(cx: &Context) -> Vec<Provider> {
+    let settings = &cx.settings.providers;
+    let docker = settings.docker.as_ref().map(|_| Provider::Docker);
+    docker.into_iter().chain(settings.file.as_ref().map(|_| Provider::File)).collect()
 }
 
 /// What was said so far.
@@ -257,7 +276,8 @@ mod tests {
         let (sender, receiver) = mpsc::channel(8);
         let token = CancellationToken::new();
         let cx = Arc::new(context(|_| ()));
-        let task = tokio::spawn(run(cx, Arc::clone(&published), receiver, token.clone()));
+        let loaded = CancellationToken::new();
+        let task = tokio::spawn(run(cx, Arc::clone(&published), receiver, loaded, token.clone()));
 
         for rule in ["Host(`a`)", "Host(`b`)"] {
             sender.send(file(rule)).await.unwrap();

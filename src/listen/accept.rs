@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The first byte of a TLS handshake.
 const HANDSHAKE: u8 = 22;
 
-/// Accepts until told to stop; the listener closes then.
+/// Accepts until told to stop, then what is in the queue already; the listener closes then.
 pub(super) async fn accept(listener: TcpListener, entry: Rc<Entry>, stop: CancellationToken) {
     let accepting = async {
         loop {
@@ -38,7 +38,7 @@ pub(super) async fn accept(listener: TcpListener, entry: Rc<Entry>, stop: Cancel
                 continue;
             }
             match listener.accept().await {
-                Ok((stream, peer)) => start(stream, peer, &entry),
+                Ok((stream, peer)) => start(stream, peer, &entry, false),
                 Err(error) => back_off(&error, &entry).await,
             }
         }
@@ -49,6 +49,10 @@ pub(super) async fn accept(listener: TcpListener, entry: Rc<Entry>, stop: Cancel
         biased;
         () = stop.cancelled() => {}
         () = accepting => {}
+    }
+    // They would be reset with the listener, though they did nothing wrong.
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        start(stream, peer, &entry, true);
     }
 }
 
@@ -66,10 +70,12 @@ async fn back_off(error: &io::Error, entry: &Entry) {
     tokio::time::sleep(PAUSE).await;
 }
 
-/// Each connection is a task of its own; it ends by itself, by the sweep or with its worker.
-fn start(stream: TcpStream, peer: SocketAddr, entry: &Rc<Entry>) {
+/// Each connection is a task of its own; it ends by itself, by the sweep or with its worker,
+/// and with its first answer when we are leaving.
+fn start(stream: TcpStream, peer: SocketAddr, entry: &Rc<Entry>, leaving: bool) {
     let registry = &entry.worker.registry;
     let life = Rc::new(Life::new(Rc::clone(&entry.limits), Rc::clone(&registry.clock)));
+    life.leaving.set(leaving);
     let lease = registry.enter(entry.point.index, &life, &entry.counts);
     let entry = Rc::clone(entry);
     let task = async move {

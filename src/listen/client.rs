@@ -71,7 +71,8 @@ impl Client {
     /// Whether the answer to the present request is the last on this connection.
     pub(super) fn is_used_up(&self) -> bool {
         let requests = self.connection.requests.get();
-        self.entry.max_requests.is_some_and(|max| requests >= max)
+        self.life.leaving.get()
+            || self.entry.max_requests.is_some_and(|max| requests >= max)
             || self.entry.max_time.is_some_and(|max| self.life.accepted.elapsed() >= max)
     }
 }

@@ -125,6 +125,8 @@ pub(super) struct Life {
     /// The status to log for a request that is cut.
     pub(super) cut_status: Cell<Option<u16>>,
     pub(super) draining: Cell<bool>,
+    /// The next answer is the last: another process serves from now on.
+    pub(super) leaving: Cell<bool>,
     /// A WebSocket is to be told goodbye.
     pub(super) goodbye: Cell<bool>,
     /// Bytes written since the tunnel began, and read.
@@ -165,6 +167,7 @@ impl Life {
             expired: Cell::new(None),
             cut_status: Cell::new(None),
             draining: Cell::new(false),
+            leaving: Cell::new(false),
             goodbye: Cell::new(false),
             tunnel_bytes: Cell::new((0, 0)),
             websocket: Cell::new(false),

@@ -19,6 +19,8 @@ mod stream;
 mod sweep;
 mod worker;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,6 +43,8 @@ pub use entry::entry_points;
 /// Bytes of a worker's stack: room for [`crate::middleware::LONGEST`] steps around each other.
 /// Only what is used takes memory.
 const STACK: usize = 16 << 20;
+/// For idle connections to have one last answer, of `graceTimeOut`.
+const PARTING: Duration = Duration::from_secs(1);
 /// How long a WebSocket may take to answer a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How long threads may take to let go of what was cut.
@@ -64,7 +68,12 @@ pub struct WorkersConfig {
     pub access_log: Option<Arc<AccessLog>>,
     /// How requests are traced.
     pub tracing: Option<Arc<Policy>>,
+    /// Sockets of a process that is to be followed, by entry point; `None` at a first start.
+    pub handed: Option<Handed>,
 }
+
+/// Listening sockets by the name of their entry point.
+pub type Handed = BTreeMap<String, Vec<TcpListener>>;
 
 /// A start that did not work, with its mend.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +120,9 @@ pub enum StartError {
 /// The running worker threads.
 pub struct Workers {
     addresses: Vec<SocketAddr>,
+    /// Each entry point's sockets once more, for a process that follows. Let go of when
+    /// nothing is accepted any more: a client in the queue of an open one would wait for ever.
+    sockets: RefCell<Vec<Vec<TcpListener>>>,
     entries: Arc<[Shared]>,
     stages: watch::Sender<Box<[Stage]>>,
     done: mpsc::Receiver<()>,
@@ -118,7 +130,9 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Opens all sockets, then starts the threads. Nothing listens when one fails.
+    /// Opens all sockets, then starts the threads. Nothing listens when one fails, and nothing
+    /// is accepted before [`Workers::open`]: clients wait in the kernel's queue rather than
+    /// being told that nothing is there.
     pub fn start(config: &WorkersConfig) -> Result<Self, StartError> {
         let workers = config.workers.max(1);
         let entries = config
@@ -126,23 +140,32 @@ impl Workers {
             .iter()
             .map(|entry_point| shared(config, entry_point))
             .collect::<Result<Arc<[Shared]>, _>>()?;
-        let mut rows: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
-        let mut addresses = Vec::new();
-        for shared in &*entries {
+        let mut rows: Vec<Vec<(usize, TcpListener)>> = (0..workers).map(|_| Vec::new()).collect();
+        let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
+        for (index, shared) in entries.iter().enumerate() {
             let name = &shared.entry_point.name;
             let address = entry::address(name, &shared.settings.address)?;
             let sharing = if shared.settings.reuse_port { Sharing::Yes } else { Sharing::No };
-            let opened = socket::open(name, address, workers, sharing)?;
+            let handed = config.handed.as_ref().and_then(|handed| handed.get(&**name));
+            let handed = handed.into_iter().flatten().filter_map(|one| one.try_clone().ok());
+            let opened = socket::open(name, address, workers, sharing, handed.collect())?;
+            sockets.push(opened.iter().filter_map(|one| one.try_clone().ok()).collect());
             let bound = opened.first().and_then(|listener| listener.local_addr().ok());
             addresses.push(bound.unwrap_or(address));
-            for (row, listener) in rows.iter_mut().zip(opened) {
-                row.push(listener);
+            for (turn, listener) in opened.into_iter().enumerate() {
+                if let Some(row) = rows.get_mut(turn % workers) {
+                    row.push((index, listener));
+                }
             }
         }
-        let (stages, follower) = watch::channel(vec![Stage::Open; entries.len()].into());
+        // The entry point `traefik` says from the start what is going on.
+        let is_open = |shared: &Shared| config.handed.is_none() && shared.entry_point.is_admin;
+        let first = |shared| if is_open(shared) { Stage::Open } else { Stage::Waiting };
+        let (stages, follower) = watch::channel(entries.iter().map(first).collect());
         let (sender, done) = mpsc::channel(1);
         let total = Arc::new(AtomicUsize::new(0));
-        let mut this = Self { addresses, entries, stages, done, threads: Vec::new() };
+        let sockets = RefCell::new(sockets);
+        let mut this = Self { addresses, sockets, entries, stages, done, threads: Vec::new() };
         for (index, listeners) in rows.into_iter().enumerate() {
             let setup = worker::Setup {
                 index,
@@ -170,6 +193,40 @@ impl Workers {
     /// The bound address of each entry point, by index.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Begins to accept.
+    pub fn open(&self) {
+        for index in 0..self.entries.len() {
+            self.advance(index, Stage::Open);
+        }
+    }
+
+    /// The listening sockets, for a process that follows.
+    ///
+    /// # Errors
+    /// No more files can be opened.
+    pub fn sockets(&self) -> std::io::Result<Handed> {
+        let copied = |(shared, sockets): (&Shared, &Vec<TcpListener>)| {
+            let copies: std::io::Result<_> = sockets.iter().map(TcpListener::try_clone).collect();
+            Ok((shared.entry_point.name.to_string(), copies?))
+        };
+        self.entries.iter().zip(&*self.sockets.borrow()).map(copied).collect()
+    }
+
+    /// Leaves new connections to the process that has the same sockets. Those here end with
+    /// their next answer; what is still there after `limit` ends as in [`Workers::drain`].
+    pub async fn leave(&mut self, limit: Duration) {
+        let ends = (0..self.entries.len()).map(|index| self.leave_one(index, limit));
+        futures_util::future::join_all(ends).await;
+        self.stop().await;
+    }
+
+    async fn leave_one(&self, index: usize, limit: Duration) {
+        let Some(shared) = self.entries.get(index) else { return };
+        self.advance(index, Stage::Leaving);
+        empty(shared, limit).await;
+        self.end(index, shared.grace()).await;
     }
 
     /// Each entry point by its own life cycle: goes on accepting for
@@ -203,14 +260,31 @@ impl Workers {
             tracing::info!(entry_point = name, "waiting {grace:?} for incoming requests to cease");
             tokio::time::sleep(grace).await;
         }
+        // A kept connection that is closed at once may cost the request that its client is
+        // just sending; told with an answer, the client opens another.
+        let grace = shared.grace();
+        let parting = grace.min(PARTING);
+        self.advance(index, Stage::Leaving);
+        empty(shared, parting).await;
+        self.end(index, grace.saturating_sub(parting)).await;
+    }
+
+    /// Finishes what is in flight within `grace`, says goodbye, cuts.
+    async fn end(&self, index: usize, grace: Duration) {
+        let Some(shared) = self.entries.get(index) else { return };
         self.advance(index, Stage::Draining);
-        empty(shared, life_cycle.grace_time_out.or_zero()).await;
+        empty(shared, grace).await;
         self.advance(index, Stage::Goodbye);
         empty(shared, GOODBYE).await;
         self.advance(index, Stage::Cut);
     }
 
     fn advance(&self, index: usize, stage: Stage) {
+        if stage > Stage::Open
+            && let Some(sockets) = self.sockets.borrow_mut().get_mut(index)
+        {
+            sockets.clear();
+        }
         self.stages.send_if_modified(|stages| {
             let Some(place) = stages.get_mut(index).filter(|place| **place < stage) else {
                 return false;

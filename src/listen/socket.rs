@@ -11,13 +11,18 @@ use super::StartError;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 
-/// Opens a socket per worker. Where the address may not be shared, it is first bound
-/// alone: with `SO_REUSEPORT` a second proxy would take half of the connections in silence.
+/// Opens a socket per worker, beside those that another process handed over. Where the
+/// address may not be shared, it is first bound alone: with `SO_REUSEPORT` a second proxy
+/// would take half of the connections in silence.
+///
+/// All that were handed over are kept, even when there are fewer workers: what waits in
+/// one's queue would be lost with it.
 pub(super) fn open(
     entry_point: &Arc<str>,
     address: SocketAddr,
     workers: usize,
     shared: Sharing,
+    handed: Vec<TcpListener>,
 ) -> Result<Vec<TcpListener>, StartError> {
     let error = |source: io::Error| StartError::Listen {
         entry_point: Arc::clone(entry_point),
@@ -26,7 +31,11 @@ pub(super) fn open(
         source,
     };
     let mut address = address;
-    if shared == Sharing::No && address.port() != 0 {
+    let mut listeners: Vec<_> =
+        handed.into_iter().filter(|listener| is_at(listener, address)).collect();
+    if let Some(bound) = listeners.first() {
+        address = bound.local_addr().map_err(error)?;
+    } else if shared == Sharing::No && address.port() != 0 {
         match bind(address, Sharing::No) {
             Err(fault) if is_without_ipv6(&fault) && address.ip().is_unspecified() => {
                 address.set_ip(Ipv4Addr::UNSPECIFIED.into());
@@ -36,14 +45,22 @@ pub(super) fn open(
             Ok(socket) => drop(socket),
         }
     }
-    let mut listeners = Vec::with_capacity(workers);
-    for _ in 0..workers {
+    for _ in listeners.len()..workers {
         let listener = bind(address, Sharing::Yes).map_err(error)?;
         // Port 0: the others share what the first was given.
         address.set_port(listener.local_addr().map_err(error)?.port());
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// Whether a socket that was handed over is what this address asks for. Without IPv6 the
+/// empty host is IPv4's.
+fn is_at(listener: &TcpListener, wanted: SocketAddr) -> bool {
+    let Ok(bound) = listener.local_addr() else { return false };
+    let (here, there) = (bound.ip(), wanted.ip());
+    let is_same_host = here == there || here.is_unspecified() && there.is_unspecified();
+    is_same_host && (wanted.port() == 0 || wanted.port() == bound.port())
 }
 
 /// Whether others may listen on the same address.
@@ -104,21 +121,42 @@ mod tests {
     fn a_busy_port_is_refused_with_its_mend_unless_it_may_be_shared() {
         let name: Arc<str> = "web".into();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let first = open(&name, any, 2, Sharing::No).unwrap();
+        let first = open(&name, any, 2, Sharing::No, Vec::new()).unwrap();
         let address = first[0].local_addr().unwrap();
         assert_eq!(first[1].local_addr().unwrap(), address);
 
-        let error = open(&name, address, 1, Sharing::No).unwrap_err().to_string();
+        let error = open(&name, address, 1, Sharing::No, Vec::new()).unwrap_err().to_string();
 
         assert!(error.contains("entry point web"), "{error}");
         assert!(error.contains("another process listens"), "{error}");
-        assert!(open(&name, address, 1, Sharing::Yes).is_ok());
+        assert!(open(&name, address, 1, Sharing::Yes, Vec::new()).is_ok());
+    }
+
+    #[test]
+    fn what_was_handed_over_is_taken_on_and_only_what_is_missing_is_opened() {
+        let name: Arc<str> = "web".into();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let old = open(&name, any, 2, Sharing::No, Vec::new()).unwrap();
+        let address = old[0].local_addr().unwrap();
+        let handed = || old.iter().map(|one| one.try_clone().unwrap()).collect::<Vec<_>>();
+
+        for (workers, sockets) in [(1, 2), (2, 2), (3, 3)] {
+            let new = open(&name, address, workers, Sharing::No, handed()).unwrap();
+            assert_eq!(new.len(), sockets, "{workers} workers");
+            assert!(new.iter().all(|one| one.local_addr().unwrap() == address));
+        }
+        let elsewhere = open(&name, any, 1, Sharing::No, Vec::new()).unwrap();
+        let moved = open(&name, address, 1, Sharing::No, elsewhere);
+        assert!(moved.is_err(), "a socket at another address is no help");
     }
 
     #[test]
     fn an_empty_host_takes_ipv4_too() {
         let name: Arc<str> = "web".into();
-        let Ok(listeners) = open(&name, "[::]:0".parse().unwrap(), 1, Sharing::No) else { return };
+        let Ok(listeners) = open(&name, "[::]:0".parse().unwrap(), 1, Sharing::No, Vec::new())
+        else {
+            return;
+        };
         let port = listeners[0].local_addr().unwrap().port();
         assert!(std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
     }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::accept;
 use super::client::{Entry, Observed, Worker};
 use super::executor::Executor;
-use super::life::Limits;
+use super::life::{Expiry, Life, Limits, Phase};
 use super::sweep::{Counts, Registry};
 use crate::message::EntryPoint;
 use crate::message::trace::{Policy, Verbosity};
@@ -33,8 +33,12 @@ const MANY_FIELDS: usize = 513;
 /// How far the end of an entry point has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
+    /// It does not accept yet: there is no table, or another process still does.
+    Waiting,
     /// It accepts.
     Open,
+    /// Another process accepts. Connections end with their next answer, not before.
+    Leaving,
     /// It does not; what is in flight goes on.
     Draining,
     /// WebSockets are told goodbye.
@@ -52,11 +56,19 @@ pub(super) struct Shared {
     pub(super) gauge: Gauge,
 }
 
+impl Shared {
+    /// `graceTimeOut`.
+    pub(super) fn grace(&self) -> std::time::Duration {
+        self.settings.transport.life_cycle.grace_time_out.or_zero()
+    }
+}
+
 /// What a thread is started with.
 pub(super) struct Setup {
     pub(super) index: usize,
     pub(super) entries: Arc<[Shared]>,
-    pub(super) listeners: Vec<TcpListener>,
+    /// With the index of their entry point.
+    pub(super) listeners: Vec<(usize, TcpListener)>,
     pub(super) published: Arc<Published>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: Option<Arc<AccessLog>>,
@@ -90,51 +102,69 @@ async fn work(mut setup: Setup) {
         registry: Rc::clone(&registry),
         max_connections: setup.max_connections,
     });
-    let mut stops = Vec::new();
-    for (shared, listener) in setup.entries.iter().zip(setup.listeners.drain(..)) {
-        let stop = CancellationToken::new();
-        stops.push(stop.clone());
+    let entries = setup.entries.iter();
+    let entries: Vec<_> =
+        entries.map(|shared| Rc::new(entry(&worker, shared, &setup.total))).collect();
+    let doors: Vec<_> = entries.iter().map(|_| Door::default()).collect();
+    for (index, listener) in setup.listeners.drain(..) {
+        let (Some(entry), Some(door)) = (entries.get(index), doors.get(index)) else { continue };
         match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => {
-                let entry = Rc::new(entry(&worker, shared, &setup.total));
-                drop(tokio::task::spawn_local(accept::accept(listener, entry, stop)));
+                let (entry, Door { open, close }) = (Rc::clone(entry), door.clone());
+                let accepting = async move {
+                    if close.run_until_cancelled(open.cancelled()).await.is_some() {
+                        accept::accept(listener, entry, close).await;
+                    }
+                };
+                drop(tokio::task::spawn_local(accepting));
             }
             Err(error) => tracing::error!(%error, "listen"),
         }
     }
     drop(tokio::task::spawn_local(Rc::clone(&registry).sweep()));
-    follow(&mut setup.stages, &registry, &stops).await;
+    follow(&mut setup.stages, &registry, &doors).await;
     drop(setup.done);
 }
 
+/// When the sockets of an entry point are accepted on.
+#[derive(Clone, Default)]
+struct Door {
+    open: CancellationToken,
+    close: CancellationToken,
+}
+
 /// Brings the connections along from stage to stage, until all entry points are cut.
-async fn follow(
-    stages: &mut watch::Receiver<Box<[Stage]>>,
-    registry: &Registry,
-    stops: &[CancellationToken],
-) {
-    let mut seen = vec![Stage::Open; stops.len()];
-    while seen.iter().any(|stage| *stage < Stage::Cut) {
-        if stages.changed().await.is_err() {
-            return;
-        }
+async fn follow(stages: &mut watch::Receiver<Box<[Stage]>>, registry: &Registry, doors: &[Door]) {
+    let mut seen = vec![Stage::Waiting; doors.len()];
+    loop {
         let now = stages.borrow_and_update().clone();
         for (index, (stage, seen)) in now.iter().zip(&mut seen).enumerate() {
             if stage == seen {
                 continue;
             }
             *seen = *stage;
-            if let Some(stop) = stops.get(index).filter(|_| *stage > Stage::Open) {
-                stop.cancel();
-            }
-            registry.each(index, |life| {
-                life.draining.set(*stage > Stage::Open);
-                life.goodbye.set(*stage == Stage::Goodbye && life.websocket.get());
-                if *stage == Stage::Cut {
-                    life.expired.set(Some(super::life::Expiry::Close));
+            if let Some(door) = doors.get(index) {
+                door.open.cancel();
+                if *stage > Stage::Open {
+                    door.close.cancel();
                 }
-            });
+            }
+            registry.each(index, |life| tell(life, *stage));
         }
+        if seen.iter().all(|stage| *stage == Stage::Cut) || stages.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn tell(life: &Life, stage: Stage) {
+    // HTTP/2 has a way to say so in the middle: no request is lost by it.
+    let says_so = stage == Stage::Leaving && life.phase() == Phase::Streams;
+    life.leaving.set(stage >= Stage::Leaving);
+    life.draining.set(stage > Stage::Leaving || says_so);
+    life.goodbye.set(stage == Stage::Goodbye && life.websocket.get());
+    if stage == Stage::Cut {
+        life.expired.set(Some(Expiry::Close));
     }
 }
 

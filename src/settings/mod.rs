@@ -247,6 +247,8 @@ pub struct Wharf {
     pub outlier_ejection: bool,
     /// Open client connections in all; 0: nine tenths of the limit on open files.
     pub max_connections: u32,
+    /// How long connections may stay at a process that handed over to another.
+    pub upgrade_timeout: GoDuration,
 }
 
 impl Default for Wharf {
@@ -257,6 +259,7 @@ impl Default for Wharf {
             hold: GoDuration::from_secs(10),
             outlier_ejection: true,
             max_connections: 0,
+            upgrade_timeout: GoDuration::from_secs(3600),
         }
     }
 }

@@ -1,58 +1,69 @@
 //! `wharf run`: puts all parts together, waits for signals, takes everything down in order.
 
+mod control;
+mod tasks;
+
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::signals::{Asked, Signals};
+use super::upgrade::{COMMAND, Program, Taking};
 use crate::acme;
 use crate::api;
-use crate::balance::{self, Service};
 use crate::compile::Context;
-use crate::control::{export, ocsp, reconcile};
-use crate::listen::{self, Workers, WorkersConfig};
+use crate::control::{export, reconcile};
+use crate::listen::{self, Handed, Workers, WorkersConfig};
 use crate::message::trace::Policy;
 use crate::observe::{self, AccessLog, Metrics, log};
 use crate::otlp::{Queued, Signal};
 use crate::problem::Problem;
-use crate::provider;
 use crate::settings::{Read, Settings, Start, read};
 use crate::table::Published;
-use crate::tls;
-
-/// Changes that may wait for the reconcile task; a provider that fills it sends one newer
-/// list instead.
-const CHANGES: usize = 1024;
-/// For control tasks to end once they were told.
-const TASKS_END: Duration = Duration::from_secs(5);
-/// As Rust's own for a panic.
-const PANICKED: u8 = 101;
 
 /// Runs the proxy by the process's arguments until a signal comes.
 pub(super) fn command(arguments: &[String]) -> ExitCode {
-    start(&Start::with_arguments(arguments), &CancellationToken::new())
+    let start_by = Start::with_arguments(arguments);
+    start(&start_by, &CancellationToken::new(), Program::of_this_process().ok(), None)
+}
+
+/// The same, but in the place of the process that started this one.
+pub(super) fn take_over(arguments: &[String]) -> ExitCode {
+    let (taking, handed) = match Taking::begin() {
+        Ok(taken) => taken,
+        Err(error) => {
+            eprintln!("wharf: {COMMAND}: {error}; only a proxy that hands over starts this");
+            return ExitCode::FAILURE;
+        }
+    };
+    let start_by = Start::with_arguments(arguments);
+    let program = Program::of_this_process().ok();
+    start(&start_by, &CancellationToken::new(), program, Some((taking, handed)))
 }
 
 /// Runs the proxy by these flags alone until a signal comes or `stopping` is cancelled; for
 /// `wharf demo`, which has a project to take down afterwards.
 pub(crate) fn proxy(flags: &[String], stopping: &CancellationToken) -> ExitCode {
-    start(&Start { arguments: flags.to_vec(), ..Start::default() }, stopping)
+    start(&Start { arguments: flags.to_vec(), ..Start::default() }, stopping, None, None)
 }
 
-fn start(start: &Start, stopping: &CancellationToken) -> ExitCode {
+/// Runs the proxy; `program` is what SIGUSR2 starts, `taken` what another process left it.
+fn start(
+    start: &Start,
+    stopping: &CancellationToken,
+    program: Option<Program>,
+    taken: Option<(Taking, Handed)>,
+) -> ExitCode {
     raise_open_files();
+    let (taking, handed) = taken.unzip();
     let result = read(start)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect())
-        .and_then(|read| Proxy::new(read).map_err(|text| vec![text]));
+        .and_then(|read| Proxy::new(read, handed).map_err(|text| vec![text]));
     match result {
-        Ok(proxy) => proxy.run(stopping),
+        Ok(proxy) => proxy.run(stopping, Passing { program, taking }),
         Err(texts) => {
             for text in texts {
                 eprintln!("wharf: {text}");
@@ -79,6 +90,14 @@ fn raise_open_files() {
     }
 }
 
+/// What there is to do with other processes.
+struct Passing {
+    /// What is started to follow this one; `None`: nothing may.
+    program: Option<Program>,
+    /// The process that this one follows.
+    taking: Option<Taking>,
+}
+
 /// Everything, listening but not yet told what to serve.
 struct Proxy {
     context: Arc<Context>,
@@ -92,7 +111,7 @@ struct Proxy {
 }
 
 impl Proxy {
-    fn new(read: Read) -> Result<Self, String> {
+    fn new(read: Read, handed: Option<Handed>) -> Result<Self, String> {
         let Read { settings, source, warnings } = read;
         let started = SystemTime::now();
         let text = |problem: Problem| problem.to_string();
@@ -127,6 +146,7 @@ impl Proxy {
             metrics: Arc::clone(&metrics),
             access_log: access_log.clone(),
             tracing,
+            handed,
         };
         let mut resolvers = acme::open(&settings, published.acme());
         warn(&resolvers.problems);
@@ -151,144 +171,18 @@ impl Proxy {
         Ok(Self { context, published, access_log, exports, workers, terminating, resolvers })
     }
 
-    fn run(self, stopping: &CancellationToken) -> ExitCode {
+    fn run(self, stopping: &CancellationToken, passing: Passing) -> ExitCode {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .thread_name("control")
             .build_local(LocalOptions::default());
         match runtime {
-            Ok(runtime) => runtime.block_on(self.control(stopping)),
+            Ok(runtime) => runtime.block_on(self.control(stopping, passing)),
             Err(error) => {
                 eprintln!("wharf: start the control thread: {error}");
                 ExitCode::FAILURE
             }
         }
-    }
-
-    async fn control(mut self, stopping: &CancellationToken) -> ExitCode {
-        let mut signals = match Signals::new() {
-            Ok(signals) => signals,
-            Err(error) => {
-                eprintln!("wharf: listen to signals: {error}");
-                return ExitCode::FAILURE;
-            }
-        };
-        let ending = CancellationToken::new();
-        let mut tasks = self.spawn(&ending);
-        // The demo's project hears the same signals, and may have said so first.
-        let mut signals_due = 1;
-        let status = loop {
-            tokio::select! {
-                () = stopping.cancelled() => {
-                    signals_due = 2;
-                    break ExitCode::SUCCESS;
-                }
-                asked = signals.next() => match asked {
-                    Asked::Stop => break ExitCode::SUCCESS,
-                    Asked::Reopen => self.reopen(),
-                    Asked::Nothing => tracing::warn!(
-                        "SIGHUP is not handled: files are watched, nothing needs a reload"
-                    ),
-                },
-                Some(ended) = tasks.join_next() => if ended.is_err_and(|error| error.is_panic()) {
-                    // A control side that is half dead is worse than a restart.
-                    tracing::error!("a control task ended in a panic, stopping");
-                    break ExitCode::from(PANICKED);
-                },
-            }
-        };
-        let cut = self.stop(&mut signals, signals_due).await;
-        ending.cancel();
-        let all = async { while tasks.join_next().await.is_some() {} };
-        if timeout(TASKS_END, all).await.is_err() {
-            tracing::warn!("control tasks did not end in time");
-        }
-        tracing::info!("Shutting down");
-        if let Some(access_log) = &self.access_log {
-            access_log.close();
-        }
-        cut.unwrap_or(status)
-    }
-
-    /// The tasks of the control thread.
-    fn spawn(&mut self, ending: &CancellationToken) -> JoinSet<()> {
-        let mut tasks = JoinSet::new();
-        for (target, queued) in self.exports.drain(..) {
-            tasks.spawn_local(export::run(target, queued, ending.clone()));
-        }
-        let (sender, changes) = mpsc::channel(CHANGES);
-        let Context { settings, metrics, .. } = &*self.context;
-        tasks.spawn_local(reconcile::run(
-            Arc::clone(&self.context),
-            Arc::clone(&self.published),
-            changes,
-            ending.clone(),
-        ));
-        tasks.spawn_local(balance::checks::run(
-            Live(Arc::clone(&self.published)),
-            Arc::clone(metrics),
-            ending.clone(),
-        ));
-        tasks.spawn_local(tick(Arc::clone(metrics), ending.clone()));
-        tasks.spawn_local(acme::run(
-            std::mem::take(&mut self.resolvers),
-            Live(Arc::clone(&self.published)),
-            Arc::clone(self.published.acme()),
-            Arc::clone(metrics),
-            sender.clone(),
-            ending.clone(),
-        ));
-        if let Some(settings) = settings.ocsp.clone() {
-            let published = Arc::clone(&self.published);
-            tasks.spawn_local(ocsp::run(settings, published, sender.clone(), ending.clone()));
-        }
-        if settings.providers.docker.is_some() {
-            let docker =
-                provider::docker::run(Arc::clone(settings), sender.clone(), ending.clone());
-            tasks.spawn_local(docker);
-        }
-        if settings.providers.file.is_some() {
-            let file = provider::file::run(Arc::clone(settings), sender, ending.clone());
-            tasks.spawn_local(file);
-        }
-        if settings.providers.docker.is_none() && settings.providers.file.is_none() {
-            tracing::warn!(
-                "no provider is set, so there is nothing to route to; set providers.docker \
-                 (--providers.docker)"
-            );
-        }
-        tasks
-    }
-
-    /// Lets requests in flight end; a status when that many more signals cut that short.
-    async fn stop(&mut self, signals: &mut Signals, signals_due: u8) -> Option<ExitCode> {
-        tracing::info!("I have to go...");
-        tracing::info!("Stopping server gracefully");
-        self.terminating.cancel();
-        let again = async {
-            for _ in 0..signals_due {
-                while signals.next().await != Asked::Stop {}
-            }
-        };
-        // Dropping the drain is safe: `stop` takes over whatever it left.
-        let is_cut = tokio::select! {
-            () = self.workers.drain() => false,
-            () = again => true,
-        };
-        if is_cut {
-            tracing::warn!("told to stop again: cutting what is in flight");
-            self.workers.stop().await;
-        }
-        tracing::info!("Server stopped");
-        is_cut.then_some(ExitCode::FAILURE)
-    }
-
-    fn reopen(&self) {
-        log::reopen();
-        if let Some(access_log) = &self.access_log {
-            access_log.reopen();
-        }
-        tracing::info!("log files are opened anew");
     }
 }
 
@@ -344,54 +238,5 @@ fn worker_count(settings: &Settings) -> usize {
     match usize::try_from(settings.wharf.workers) {
         Ok(0) | Err(_) => std::thread::available_parallelism().map_or(1, usize::from),
         Ok(count) => count,
-    }
-}
-
-/// Keeps the plots' seconds.
-async fn tick(metrics: Arc<Metrics>, ending: CancellationToken) {
-    let mut seconds = interval(Duration::from_secs(1));
-    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        tokio::select! {
-            () = ending.cancelled() => return,
-            _ = seconds.tick() => metrics.tick(),
-        }
-    }
-}
-
-/// The published table, as the health checks and the resolvers need it.
-#[derive(Clone)]
-struct Live(Arc<Published>);
-
-impl balance::checks::Source for Live {
-    fn services(&self) -> Vec<Arc<Service>> {
-        self.0.load().services.values().map(Arc::clone).collect()
-    }
-
-    fn subscribe(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
-    }
-
-    fn touch(&self) {
-        self.0.touch();
-    }
-}
-
-impl acme::Source for Live {
-    fn wanted(&self, resolver: &str) -> Vec<acme::Wanted> {
-        let table = self.0.load();
-        table.wanted.iter().filter(|one| *one.resolver == *resolver).cloned().collect()
-    }
-
-    fn touch(&self) {
-        self.0.touch();
-    }
-
-    fn served(&self) -> Vec<tls::Facts> {
-        self.0.load().tls.declared().cloned().collect()
-    }
-
-    fn subscribe(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
     }
 }
