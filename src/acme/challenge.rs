@@ -65,12 +65,20 @@ impl Challenges {
         self.up(What::Token(token.into()))
     }
 
-    /// Answers TLS-ALPN-01 for this name.
-    pub(super) fn put_name(self: &Arc<Self>, name: &str, answer: &str) -> Result<Up, String> {
+    /// Answers TLS-ALPN-01 for this name; `None` while another order's answer is up for it:
+    /// a name has but one.
+    pub(super) fn put_name(
+        self: &Arc<Self>,
+        name: &str,
+        answer: &str,
+    ) -> Result<Option<Up>, String> {
         let config = config(name, answer)?;
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        if names.contains_key(name) {
+            return Ok(None);
+        }
         names.insert(name.into(), Arc::new(config));
-        Ok(self.up(What::Name(name.into())))
+        Ok(Some(self.up(What::Name(name.into()))))
     }
 
     fn up(self: &Arc<Self>, what: What) -> Up {
@@ -165,7 +173,8 @@ mod tests {
     #[test]
     fn a_name_has_a_configuration_of_its_own_for_acme_alone() {
         let challenges = Arc::<Challenges>::default();
-        let up = challenges.put_name("a.example.org", "t.thumb").unwrap();
+        let up = challenges.put_name("a.example.org", "t.thumb").unwrap().unwrap();
+        assert!(challenges.put_name("a.example.org", "other.thumb").unwrap().is_none());
 
         let config = challenges.config("a.example.org").unwrap();
         assert_eq!(config.alpn_protocols, [ALPN]);

@@ -97,6 +97,14 @@ impl std::fmt::Display for Refusal {
 }
 
 impl Refusal {
+    /// Whether the account is of no use any more: the CA forgot it, or somebody who has its
+    /// key deactivated it (RFC 8555, 7.3.6), for which there is no kind of its own.
+    pub(super) fn is_of_account(&self) -> bool {
+        let says = |word| self.detail.to_ascii_lowercase().contains(word);
+        self.kind == "accountDoesNotExist"
+            || self.kind == "unauthorized" && says("account") && says("deactivated")
+    }
+
     /// Short kinds, and texts that are safe to print.
     pub(super) fn tidy(mut self) -> Self {
         let kind = self.kind.rsplit(':').next().unwrap_or_default();

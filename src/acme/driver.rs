@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Client, Failure};
+use super::client::{Client, Failure, Refusal};
 use super::jws::AccountKey;
 use super::order::{Context, Failed, Pair};
-use super::plan::{self, Held, Job, Tried, at, back_off, covers, due, key};
+use super::plan::{self, Held, Job, Open, Tried, at, back_off, covers, due, key};
 use super::setup::{self, Resolver, Setup};
 use super::status::{Entry, State};
 use super::store::{Account, Certificate, Registration};
@@ -27,8 +27,6 @@ use crate::observe::Metrics;
 use crate::provider::Change;
 use crate::tls::{self, Facts};
 
-/// Orders of one resolver at a time.
-const ORDERS: usize = 4;
 /// How often everything is looked at: clocks jump, machines sleep.
 const LOOK: Duration = Duration::from_secs(60);
 /// The same while something could not be written to the file.
@@ -121,6 +119,7 @@ impl<S: Source + 'static> Driver<S> {
         let mut running: FuturesUnordered<_> = FuturesUnordered::new();
         let mut errands: FuturesUnordered<Errand> = FuturesUnordered::new();
         let mut names: Vec<Vec<String>> = Vec::new();
+        let mut open = Open::default();
         loop {
             let wanted = self.source.wanted(&self.resolver.name);
             let held = self.held();
@@ -130,8 +129,8 @@ impl<S: Source + 'static> Driver<S> {
             }
             let plan = self.plan(&wanted, &held, &names);
             for job in plan.jobs {
-                if running.len() >= ORDERS {
-                    break;
+                if !open.begins(&job) {
+                    continue;
                 }
                 names.push(job.names.clone());
                 running.push(Rc::clone(&self).work(job));
@@ -146,7 +145,8 @@ impl<S: Source + 'static> Driver<S> {
                 biased;
                 () = token.cancelled() => break,
                 Some(done) = running.next(), if !running.is_empty() => {
-                    names.retain(|names| *names != done);
+                    names.retain(|names| *names != done.names);
+                    open.ended(&done);
                 }
                 Some(()) = errands.next(), if !errands.is_empty() => {}
                 Ok(()) = changed.changed() => tokio::time::sleep(SETTLE).await,
@@ -201,23 +201,23 @@ impl<S: Source + 'static> Driver<S> {
     }
 
     /// One order, and what is to be done with what came of it.
-    async fn work(self: Rc<Self>, job: Job) -> Vec<String> {
+    async fn work(self: Rc<Self>, job: Job) -> Job {
         let Resolver { name, .. } = &self.resolver;
         tracing::info!("resolver {name}: ordering a certificate for {}", job.names.join(", "));
         match self.obtain(&job).await {
             Ok(pair) => self.keep(&job, &pair).await,
             Err(failed) => self.failed(&job, &failed),
         }
-        job.names
+        job
     }
 
     async fn obtain(&self, job: &Job) -> Result<Pair, Failed> {
         let client = self.client().await?;
         let result = self.order(&client, job).await;
         if let Err(Failed { why: Failure::Refused(refusal), .. }) = &result
-            && refusal.kind == "accountDoesNotExist"
+            && refusal.is_of_account()
         {
-            self.leave(&client);
+            self.leave(&client, refusal);
             let client = self.client().await?;
             return self.order(&client, job).await;
         }
@@ -232,13 +232,17 @@ impl<S: Source + 'static> Driver<S> {
     }
 
     /// Forgets an account that the CA does not know any more, unless another order did.
-    fn leave(&self, gone: &Rc<Client>) {
+    fn leave(&self, gone: &Rc<Client>, refusal: &Refusal) {
         let mut client = self.client.borrow_mut();
         if client.as_ref().is_some_and(|client| Rc::ptr_eq(client, gone)) {
             *client = None;
             let Resolver { name, shelf, .. } = &self.resolver;
             shelf.store.borrow_mut().drop_account(name);
-            tracing::warn!("resolver {name}: the CA does not know the account {}", gone.account);
+            tracing::warn!(
+                "resolver {name}: the CA does not know the account {} any more, so another one is \
+                 registered: {refusal}",
+                gone.account
+            );
         }
     }
 
@@ -284,8 +288,8 @@ impl<S: Source + 'static> Driver<S> {
         let uri = kept.as_ref().and_then(|account| account.registration.as_ref());
         let uri = uri.map(|registration| registration.uri.clone()).filter(|uri| !uri.is_empty());
         // Another CA's account is none here.
-        let host = |url: &str| url.parse::<::http::Uri>().ok()?.host().map(str::to_owned);
-        let uri = uri.filter(|uri| host(uri) == host(&acme.ca_server));
+        let place = |url: &str| url.parse::<::http::Uri>().ok()?.into_parts().authority;
+        let uri = uri.filter(|uri| place(uri) == place(&acme.ca_server));
         let key = match kept.as_ref().and_then(Account::key).filter(|_| uri.is_some()) {
             Some(der) => AccountKey::from_der(&der),
             None => tokio::task::spawn_blocking(AccountKey::generate)

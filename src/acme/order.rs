@@ -143,10 +143,15 @@ impl Context<'_> {
             if authorization.status == "valid" {
                 continue;
             }
-            let named = |why| Failed { name: Some(name.clone()), why };
-            let challenge = self.challenge(authorization).map_err(named)?;
-            self.answer(&name, &challenge, answers).await.map_err(named)?;
+            let challenge = self.challenge(authorization);
+            let challenge = challenge.map_err(|why| Failed { name: Some(name.clone()), why })?;
             open.push((name, url, challenge));
+        }
+        // All orders put their answers up in one sequence: none waits for one that waits for it.
+        open.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        for (name, _, challenge) in &open {
+            let answered = self.answer(name, challenge, answers).await;
+            answered.map_err(|why| Failed { name: Some(name.clone()), why })?;
         }
         if open.is_empty() {
             return Ok(());
@@ -193,8 +198,17 @@ impl Context<'_> {
         match self.way {
             Way::Http(_) => answers.up.push(self.challenges.put_token(&challenge.token, answer)),
             Way::Tls(_) => {
-                let up = self.challenges.put_name(name, &answer).map_err(Failure::Local)?;
-                answers.up.push(up);
+                let until = Instant::now() + VALIDATION;
+                let mut pauses = Pauses::new(until);
+                loop {
+                    let up = self.challenges.put_name(name, &answer).map_err(Failure::Local)?;
+                    if let Some(up) = up {
+                        answers.up.push(up);
+                        break;
+                    }
+                    // Another resolver's order for the same name: its answer is in the way.
+                    pauses.next(None, "another resolver's order for it does not end").await?;
+                }
             }
             Way::Dns(dns) => {
                 let record = dns.record(name, &answer).await;

@@ -34,6 +34,39 @@ pub(super) struct Job {
     pub(super) is_renewal: bool,
 }
 
+/// Orders of one resolver at a time, and of them new ones or renewals at most: whatever
+/// hangs, the others have a slot.
+const ORDERS: usize = 5;
+const OF_A_KIND: usize = ORDERS - 1;
+
+/// Orders that are open.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Open {
+    pub(super) new: usize,
+    pub(super) renewals: usize,
+}
+
+impl Open {
+    /// Whether one more may begin; counts it then.
+    pub(super) fn begins(&mut self, job: &Job) -> bool {
+        let all = self.new + self.renewals;
+        let kind = self.of(job);
+        let begins = all < ORDERS && *kind < OF_A_KIND;
+        *kind += usize::from(begins);
+        begins
+    }
+
+    /// One has ended.
+    pub(super) fn ended(&mut self, job: &Job) {
+        let kind = self.of(job);
+        *kind = kind.saturating_sub(1);
+    }
+
+    fn of(&mut self, job: &Job) -> &mut usize {
+        if job.is_renewal { &mut self.renewals } else { &mut self.new }
+    }
+}
+
 /// What to do now.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Plan {
@@ -327,6 +360,22 @@ mod tests {
         // A clock that was set back by a year does not make it wait a year.
         let back = plan(now - 365 * DAY, &sets, &[], &[], &[], &tried);
         assert_eq!(back.jobs[0].names, names("a.org b.org"));
+    }
+
+    #[test]
+    fn new_names_never_take_all_slots_from_renewals_nor_the_other_way_round() {
+        for is_renewal in [false, true] {
+            let job = |is_renewal| Job { names: names("a.org"), is_renewal };
+            let mut open = Open::default();
+
+            let begun = (0..50).filter(|_| open.begins(&job(is_renewal))).count();
+
+            assert_eq!(begun, OF_A_KIND);
+            assert!(open.begins(&job(!is_renewal)));
+            assert!(!open.begins(&job(!is_renewal)) && !open.begins(&job(is_renewal)));
+            open.ended(&job(!is_renewal));
+            assert!(!open.begins(&job(is_renewal)) && open.begins(&job(!is_renewal)));
+        }
     }
 
     #[test]

@@ -255,6 +255,7 @@ impl status::Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings;
 
     #[test]
     fn one_file_is_one_shelf_however_it_is_written() {
@@ -271,6 +272,29 @@ mod tests {
         assert_eq!(real(&other), file);
         assert_eq!(real(&below.join("link.json")), file);
         assert_eq!(real(Path::new("/no/such/acme.json")), Path::new("/no/such/acme.json"));
+    }
+
+    #[test]
+    fn very_many_orders_at_once_are_warned_of() {
+        let mut settings = Settings::default();
+        for name in ["le", "other"] {
+            settings.certificates_resolvers.insert(name.to_owned(), settings::Resolver::default());
+        }
+        let wanted = |count| -> Vec<Wanted> {
+            let one = |number| Wanted {
+                resolver: "le".into(),
+                names: vec![format!("h{number}.example.org")],
+                routers: Vec::new(),
+                is_default: false,
+            };
+            (0..count).map(one).collect()
+        };
+
+        assert_eq!(crowd(&settings, &wanted(MANY)), []);
+        let problems = crowd(&settings, &wanted(MANY + 1));
+        let text = problems.iter().map(ToString::to_string).collect::<String>();
+        assert!(text.contains("resolver le has 41 certificates to order"), "{text}");
+        assert_eq!(problems.len(), 1);
     }
 
     #[test]

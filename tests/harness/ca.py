@@ -17,7 +17,7 @@ class CA:
     """Validates at these ports of this machine, asking its own DNS or the one at `resolver`;
     `faults` are pebble's variables."""
 
-    def __init__(self, http_port, tls_port, seconds=None, resolver=None, **faults):
+    def __init__(self, http_port, tls_port, seconds=None, resolver=None, eab=None, **faults):
         if not shutil.which("pebble") or not shutil.which("pebble-challtestsrv"):
             raise Skip("pebble is missing: apt-get install pebble")
         self.folder = fresh("ca")
@@ -34,7 +34,8 @@ class CA:
             "httpPort": http_port,
             "tlsPort": tls_port,
             "ocspResponderURL": "",
-            "externalAccountBindingRequired": False,
+            "externalAccountBindingRequired": bool(eab),
+            "externalAccountMACKeys": eab or {},
         }
         if seconds:
             settings["certificateValidityPeriod"] = seconds
@@ -45,14 +46,20 @@ class CA:
             "ca-dns",
         )  # fmt: skip
         variables = {"PEBBLE_VA_NOSLEEP": "1", **{name: str(value) for name, value in faults.items()}}
-        self.pebble = Process(
-            ["pebble", "-config", str(self.folder / "pebble.json"), "-dnsserver", resolver or self.dns_at], "pebble", env=variables
-        )
+        command = ["pebble", "-config", str(self.folder / "pebble.json"), "-dnsserver", resolver or self.dns_at]
+        self.start = lambda: Process(command, "pebble", env=variables)
+        self.pebble = self.start()
         try:
             eventually(10, lambda: listens(self.port) and listens(self.dns_management))
         except BaseException:
             self.stop()
             raise
+
+    def restart(self):
+        """Forgets everything: its memory is all that it has."""
+        self.pebble.stop()
+        self.pebble = self.start()
+        eventually(10, lambda: listens(self.port))
 
     def certificate(self):
         """The CA's own API is behind TLS: a root, and a certificate for localhost."""
