@@ -24,6 +24,7 @@ pub mod redis;
 pub mod route;
 pub mod rule;
 pub mod settings;
+pub mod spiffe;
 pub mod table;
 pub mod tls;
 pub mod tree;

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// The modules, from those that know least to those that know most.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "problem",
     "tree",
     "rule",
     "settings",
     "dns",
     "otlp",
+    "spiffe",
     "message",
     "observe",
     "upstream",

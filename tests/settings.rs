@@ -299,8 +299,8 @@ fn mistakes_are_named_with_their_line_and_the_nearest_name() {
             "http cannot be a standalone",
         ),
         (
-            "spiffe:\n  workloadAPIAddr: x\n",
-            "traefik.yml:2:3: `spiffe.workloadAPIAddr` is an option of Traefik's; Wharf does not support it yet",
+            "hostResolver:\n  resolvDepth: 3\n",
+            "is an option of Traefik's; Wharf does not support it yet",
         ),
         (
             "certificatesResolvers:\n  le:\n    tailscale: {}\n",

@@ -12,6 +12,8 @@ mod version;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use crate::settings::Settings;
+use crate::spiffe;
 use crate::tree::suggest;
 
 pub(crate) use run::proxy;
@@ -26,6 +28,18 @@ const COMMANDS: [(&str, &str); 7] = [
     ("version", "Shows the version"),
     ("help", "Shows this text"),
 ];
+
+/// Our own SPIFFE identity that is to come. The error names the option.
+fn spiffe(settings: &Settings) -> Result<Option<spiffe::Source>, String> {
+    let text = settings.spiffe.workload_api_addr.as_str();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    spiffe::Address::parse(text).map(|_| Some(spiffe::Source::default())).map_err(|why| {
+        let mend = "write one such as unix:///run/spire/agent.sock";
+        format!("spiffe.workloadAPIAddr {text:?} {why}; {mend}")
+    })
+}
 
 /// Runs the command line.
 pub fn main() -> ExitCode {

@@ -26,6 +26,7 @@ use crate::observe::Metrics;
 use crate::problem::Problem;
 use crate::route::{EntryTable, Route, Separators};
 use crate::settings::Settings;
+use crate::spiffe;
 use crate::table::{Outcome, Status, Table};
 
 pub use dangling::dangling;
@@ -52,6 +53,8 @@ pub struct Context {
     pub certificates: Certificates,
     /// What was noticed in the static configuration.
     pub notices: Vec<Problem>,
+    /// Our own identity, where there is an agent to ask for one.
+    pub spiffe: Option<spiffe::Source>,
     /// Worker threads, which share idle connections.
     pub workers: usize,
 }

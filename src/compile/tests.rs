@@ -51,6 +51,7 @@ pub(crate) fn context(adjust: impl FnOnce(&mut Settings)) -> Context {
         entry_points: entry_points.collect(),
         internal: internal.into(),
         notices: Vec::new(),
+        spiffe: None,
         workers: 1,
     }
 }

@@ -2,7 +2,8 @@
 
 use super::Context;
 use crate::model::ServersTransport;
-use crate::upstream::TransportSettings;
+use crate::settings::SpiffePeers;
+use crate::upstream::{SpiffeTransport, TransportSettings};
 
 /// The transport of the static configuration.
 pub(super) fn default(cx: &Context) -> TransportSettings {
@@ -17,6 +18,7 @@ pub(super) fn default(cx: &Context) -> TransportSettings {
         dial_timeout: timeouts.dial_timeout.positive(),
         response_header_timeout: timeouts.response_header_timeout.positive(),
         idle_timeout: timeouts.idle_conn_timeout.positive(),
+        spiffe: transport.spiffe.as_ref().map(|peers| spiffe(cx, peers)),
         ..TransportSettings::default()
     }
 }
@@ -43,5 +45,11 @@ pub(super) fn named(cx: &Context, transport: &ServersTransport) -> TransportSett
         idle_timeout: timeouts.idle_conn_timeout.positive(),
         read_idle_timeout: timeouts.read_idle_timeout.positive(),
         ping_timeout: timeouts.ping_timeout.or_zero(),
+        spiffe: transport.spiffe.as_ref().map(|peers| spiffe(cx, peers)),
     }
+}
+
+fn spiffe(cx: &Context, peers: &SpiffePeers) -> SpiffeTransport {
+    let SpiffePeers { ids, trust_domain } = peers.clone();
+    SpiffeTransport { source: cx.spiffe.clone(), ids, trust_domain }
 }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::CertificateFiles;
-use crate::settings::GoDuration;
+use crate::settings::{GoDuration, SpiffePeers};
+use crate::tree;
 
 /// A named servers transport.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct ServersTransport {
     /// URI that must be among the certificate's names.
     #[serde(rename = "peerCertURI", skip_serializing_if = "String::is_empty")]
     pub peer_cert_uri: String,
+    /// Identities instead of names.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "tree::switch")]
+    pub spiffe: Option<SpiffePeers>,
 }
 
 /// Time limits towards servers; 0 is no limit.

@@ -96,7 +96,7 @@ fn refusal(option: &KnownOption, path: &str, origin: Origin) -> Problem {
 
 /// What to do without an option that is refused.
 fn instead(path: &str) -> &'static str {
-    const INSTEAD: [(&str, &str); 11] = [
+    const INSTEAD: [(&str, &str); 10] = [
         (
             "certificatesResolvers",
             "remove it; use `acme` instead, or certificates in a file (tls.certificates)",
@@ -123,7 +123,6 @@ fn instead(path: &str) -> &'static str {
         ),
         ("experimental.", "remove it: there are no plugins; the middlewares are built in"),
         ("hostResolver", "remove it, and name both hosts in the rule: Host(`a`) || Host(`b`)"),
-        ("spiffe", "remove it, and give rootCAs and certificates in a serversTransport of a file"),
         ("tcpServersTransport", "remove it: there are no TCP routers that could use it"),
     ];
     if path.rsplit('.').next() == Some("http3") {

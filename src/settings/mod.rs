@@ -70,6 +70,8 @@ pub struct Settings {
     pub tracing: Option<Tracing>,
     /// The default transport towards servers.
     pub servers_transport: StaticTransport,
+    /// Where this process gets its identity from.
+    pub spiffe: Spiffe,
     /// Where certificates come from, by name.
     pub certificates_resolvers: BTreeMap<String, Resolver>,
     /// OCSP answers are stapled to certificates.
@@ -197,6 +199,30 @@ pub struct StaticTransport {
     pub max_idle_conns_per_host: i64,
     /// Time limits.
     pub forwarding_timeouts: StaticTimeouts,
+    /// Identities instead of names.
+    #[serde(deserialize_with = "tree::switch")]
+    pub spiffe: Option<SpiffePeers>,
+}
+
+/// Where this process gets its identity from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Spiffe {
+    /// `unix:///path` or `tcp://address:port`; empty: nowhere.
+    #[serde(rename = "workloadAPIAddr")]
+    pub workload_api_addr: String,
+}
+
+/// Servers that are known by their SPIFFE identity.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SpiffePeers {
+    /// The ids that servers may have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<String>,
+    /// The trust domain that they must be of; counts only without ids.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub trust_domain: String,
 }
 
 impl Default for StaticTransport {
@@ -206,6 +232,7 @@ impl Default for StaticTransport {
             root_cas: Vec::new(),
             max_idle_conns_per_host: 200,
             forwarding_timeouts: StaticTimeouts::default(),
+            spiffe: None,
         }
     }
 }

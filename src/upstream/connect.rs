@@ -40,6 +40,13 @@ pub(super) enum Fresh {
 /// Connects, shakes hands, and starts the connection's driver on this worker.
 pub(super) async fn connect(server: &Server, http1_only: bool) -> Result<Fresh, Cause> {
     let limit = server.transport.settings().dial_timeout;
+    if let Some(identity) = server.transport.identity().filter(|_| server.tls_name.is_some()) {
+        within(limit, async {
+            identity.ready().await;
+            Ok(())
+        })
+        .await?;
+    }
     let stream = within(limit, dial(&server.place)).await?;
     let Some(name) = &server.tls_name else {
         return match server.scheme {

@@ -22,7 +22,7 @@ use crate::message::Body;
 pub use pool::Lease;
 pub use send::{Reply, send, send_kept};
 pub use server::Server;
-pub use transport::{Transport, TransportSettings};
+pub use transport::{SpiffeTransport, Transport, TransportSettings};
 pub use upgrade::{server_side, tunnel};
 
 /// A request that got no answer. The whole of retry safety rests on this distinction.

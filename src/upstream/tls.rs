@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -13,7 +13,8 @@ use rustls::{
 };
 
 use super::protocols;
-use super::transport::{TlsConfigs, TransportSettings};
+use super::transport::{SpiffeTransport, TlsConfigs, TransportSettings};
+use crate::spiffe::{Allowed, Own, Verifier};
 
 /// Where systems keep their roots, as Go looks for them.
 const SYSTEM_STORES: [&str; 5] = [
@@ -38,6 +39,9 @@ pub(super) fn configs(settings: &TransportSettings) -> Result<TlsConfigs, String
 }
 
 fn config(settings: &TransportSettings) -> Result<ClientConfig, String> {
+    if let Some(peers) = &settings.spiffe {
+        return spiffe(settings, peers);
+    }
     let provider = Arc::new(protocols::provider(settings)?);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&protocols::versions(settings)?)
@@ -57,6 +61,43 @@ fn config(settings: &TransportSettings) -> Result<ClientConfig, String> {
         pairs.push(Arc::new(pair));
     }
     Ok(builder.with_client_cert_resolver(Arc::new(Pairs(pairs))))
+}
+
+/// As Traefik: nothing else is to be set about TLS. The errors are Traefik's, which then goes on
+/// without an identity; here the servers can't be reached.
+fn spiffe(settings: &TransportSettings, peers: &SpiffeTransport) -> Result<ClientConfig, String> {
+    let Some(source) = &peers.source else {
+        return Err("SPIFFE is enabled for this transport, but not configured; set \
+                    spiffe.workloadAPIAddr in the static configuration"
+            .to_owned());
+    };
+    let allowed = Allowed::read(&peers.ids, &peers.trust_domain)
+        .map_err(|error| format!("unable to build SPIFFE authorizer: {error}"))?;
+    let has_others = settings.insecure_skip_verify
+        || ![&settings.root_cas, &settings.cipher_suites].iter().all(|list| list.is_empty())
+        || !settings.certificates.is_empty()
+        || ![
+            &settings.server_name,
+            &settings.peer_cert_uri,
+            &settings.min_version,
+            &settings.max_version,
+        ]
+        .iter()
+        .all(|text| text.is_empty());
+    if has_others {
+        return Err("TLS and SPIFFE configuration cannot be defined at the same time".to_owned());
+    }
+    let provider = Arc::new(protocols::provider(settings)?);
+    let verifier = Verifier::new(source.clone(), allowed, Arc::clone(&provider));
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&protocols::versions(settings)?)
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(Own(source.clone())));
+    // A session that is taken up again would show neither a new identity nor a new root.
+    config.resumption = Resumption::disabled();
+    Ok(config)
 }
 
 /// Client certificates, of which a server gets the first that it takes, as from Go.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 
 use super::{protocols, tls};
+use crate::spiffe::Source;
 
 /// The settings of a transport, as plain values. `None` is no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,19 @@ pub struct TransportSettings {
     pub read_idle_timeout: Option<Duration>,
     /// HTTP/2: wait for the answer to that ping.
     pub ping_timeout: Duration,
+    /// Servers are known by their identity, and get ours; `None`: by their name.
+    pub spiffe: Option<SpiffeTransport>,
+}
+
+/// Identities of SPIFFE instead of names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpiffeTransport {
+    /// Where ours comes from; `None`: nowhere, and no server can be reached.
+    pub source: Option<Source>,
+    /// Ids that servers may have.
+    pub ids: Vec<String>,
+    /// The trust domain that they must be of; counts only without ids. Both empty: any.
+    pub trust_domain: String,
 }
 
 impl Default for TransportSettings {
@@ -66,6 +80,7 @@ impl Default for TransportSettings {
             idle_timeout: Some(Duration::from_secs(90)),
             read_idle_timeout: None,
             ping_timeout: Duration::from_secs(15),
+            spiffe: None,
         }
     }
 }
@@ -102,6 +117,7 @@ impl Transport {
             cipher_suites: Vec::new(),
             min_version: String::new(),
             max_version: String::new(),
+            spiffe: None,
             ..settings.clone()
         } == *settings;
         if !is_plain {
@@ -123,6 +139,11 @@ impl Transport {
     /// What it was built from; compile reuses a transport whose settings are equal.
     pub fn settings(&self) -> &TransportSettings {
         &self.settings
+    }
+
+    /// Where our identity comes from; no server can be reached before there is one.
+    pub(super) fn identity(&self) -> Option<&Source> {
+        self.settings.spiffe.as_ref()?.source.as_ref()
     }
 
     /// The TLS configuration for HTTP/1.1.

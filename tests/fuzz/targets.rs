@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use wharf::message::trace::{Parent, redact};
 use wharf::message::{Aliases, Connection, EntryPoint, StatusRanges, forwarded, hop, host, path};
 use wharf::middleware::predicate::{self, Function, Kind, Value};
@@ -14,6 +15,7 @@ use wharf::redis::resp;
 use wharf::route::Program;
 use wharf::rule::{self, Syntax, constraint};
 use wharf::settings::GoDuration;
+use wharf::spiffe::{Id, Svid, TrustDomain};
 use wharf::tree::{self, Node};
 
 /// One parser.
@@ -215,6 +217,37 @@ pub(crate) const TARGETS: &[Target] = &[
         words: &["\r\n", "*", "$", "+", "-", ":", "$-1\r\n", "*64\r\n", "99999999999", "\n"],
         check: check_redis,
     },
+    Target {
+        name: "SPIFFE identity",
+        seeds: &[
+            "\n\x1c\n\x0cspiffe://a/b\x12\x020\x00\x1a\x020\x00\x22\x020\x00\x1a\x08\n\x01b\x12\x030\x01\x00",
+        ],
+        words: &[
+            "\n",
+            "\x12",
+            "\x1a",
+            "\x22",
+            "\x0c",
+            "\x7f",
+            "spiffe://",
+            "0\x02",
+            "\x00",
+            "\x0b",
+        ],
+        check: check_svid,
+    },
+    Target {
+        name: "SPIFFE id",
+        seeds: &["spiffe://example.org/ns/a/sa/b", "example.org"],
+        words: &["spiffe://", "/", "..", ":", "%", "@", "A", "?"],
+        check: |input| {
+            let text = text(input);
+            if let Ok(id) = Id::parse(&text) {
+                assert_eq!(id.as_str(), text);
+                assert_eq!(TrustDomain::parse(&text), Ok(id.trust_domain()));
+            }
+        },
+    },
 ];
 
 fn entry_point() -> EntryPoint {
@@ -230,6 +263,13 @@ fn entry_point() -> EntryPoint {
         refused_escapes: Box::default(),
         aliases: Aliases::Keep,
         is_admin: false,
+    }
+}
+
+fn check_svid(input: &[u8]) {
+    static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(aws_lc_rs::default_provider);
+    if let Ok(svid) = Svid::read(input, &PROVIDER) {
+        assert!(svid.id.as_str().starts_with("spiffe://"));
     }
 }
 

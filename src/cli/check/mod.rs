@@ -269,5 +269,16 @@ fn context(settings: Arc<Settings>) -> Result<Context, String> {
     });
     let notices = acme::check(&settings);
     let certificates = Certificates::new();
-    Ok(Context { settings, entry_points, metrics, internal, certificates, notices, workers: 1 })
+    let spiffe = super::spiffe(&settings)?;
+    let workers = 1;
+    Ok(Context {
+        settings,
+        entry_points,
+        metrics,
+        internal,
+        certificates,
+        notices,
+        spiffe,
+        workers,
+    })
 }

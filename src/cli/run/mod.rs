@@ -153,12 +153,13 @@ impl Proxy {
         let mut notices = warnings;
         notices.append(&mut resolvers.problems);
         let context = Context {
-            settings,
             entry_points,
             metrics,
             internal,
             certificates: std::mem::take(&mut resolvers.certificates),
             notices,
+            spiffe: crate::cli::spiffe(&settings)?,
+            settings,
             workers: count,
         };
         let context = Arc::new(context);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::aws_lc_rs::default_provider;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -15,7 +16,7 @@ use crate::control::{export, ocsp, reconcile};
 use crate::observe::Metrics;
 use crate::provider::{self, Change};
 use crate::table::Published;
-use crate::{acme, tls};
+use crate::{acme, spiffe, tls};
 
 /// Changes that may wait for the reconcile task; a provider that fills it sends one newer
 /// list instead.
@@ -56,6 +57,13 @@ impl Proxy {
         if let Some(settings) = settings.ocsp.clone() {
             let published = Arc::clone(&self.published);
             tasks.spawn_local(ocsp::run(settings, published, sender.clone(), ending.clone()));
+        }
+        // A bad address ended the start.
+        if let Some(source) = self.context.spiffe.clone()
+            && let Ok(agent) = spiffe::Address::parse(&settings.spiffe.workload_api_addr)
+        {
+            let provider = Arc::new(default_provider());
+            tasks.spawn_local(spiffe::run(source, agent, provider, ending.clone()));
         }
         if settings.providers.docker.is_some() {
             let docker =

@@ -273,7 +273,10 @@ mod tests {
                 "services: {bad: {failover: {service: a, error: {status: [500]}}}}",
                 "no such key `error`; did you mean `errors`?",
             ),
-            ("serversTransports: {bad: {spiffe: {}}}", "`spiffe` is not built"),
+            (
+                "serversTransports: {bad: {spiffe: {id: []}}}",
+                "no such key `id`; did you mean `ids`?",
+            ),
             ("serversTransports: {bad: {dialTimeout: 1}}", "no such key `dialTimeout`"),
             ("models: {}", "no such section `models`"),
         ] {
