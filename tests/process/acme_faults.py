@@ -33,8 +33,8 @@ def _(server):
         dead = resolver(world, "dead", f"caServer={url}", "tlsChallenge=true", "clientTimeout=3s")
         routers = {"a": ("Host(`a.example.org`)", "dead"), "b": ("Host(`b.example.org`)", "http")}
         with world.proxy(routers, *dead) as proxy:
-            eventually(20, lambda: has(world.tls, "b.example.org"))
-            entry = eventually(20, lambda: (one := state(proxy, "dead", "a.example.org"))["state"] == "failed" and one)
+            eventually(40, lambda: has(world.tls, "b.example.org"))
+            entry = eventually(40, lambda: (one := state(proxy, "dead", "a.example.org"))["state"] == "failed" and one)
             assert "no answer within 3s" in entry["error"] and url in entry["error"], entry
             assert "caServer" in entry["mend"] and entry["nextTry"], entry
 
@@ -43,12 +43,12 @@ def _(server):
 def _(server):
     with World(server) as world:
         with world.proxy({"a": ("Host(`a.example.org`)", "http")}) as proxy:
-            eventually(20, lambda: has(world.tls, "a.example.org"))
+            eventually(40, lambda: has(world.tls, "a.example.org"))
             before = world.kept()["http"]
             # All it knows is in its memory.
             world.ca.restart()
             proxy.file.write_text(dynamic(server, {"a": ("Host(`a.example.org`)", "http"), "b": ("Host(`b.example.org`)", "http")}))
-            eventually(30, lambda: has(world.tls, "b.example.org"))
+            eventually(60, lambda: has(world.tls, "b.example.org"))
             after = eventually(5, lambda: len((kept := world.kept()["http"])["Certificates"]) == 2 and kept)
             equal(after["Certificates"][0], before["Certificates"][0])
             assert after["Account"]["PrivateKey"] != before["Account"]["PrivateKey"], "the same account"
@@ -60,11 +60,11 @@ def _(server):
 def _(server):
     with World(server) as world:
         with world.proxy({"a": ("Host(`a.example.org`)", "http")}) as proxy:
-            eventually(20, lambda: has(world.tls, "a.example.org"))
+            eventually(40, lambda: has(world.tls, "a.example.org"))
             before = eventually(5, lambda: world.kept()["http"])
             deactivate(world, before["Account"])
             proxy.file.write_text(dynamic(server, {"a": ("Host(`a.example.org`)", "http"), "b": ("Host(`b.example.org`)", "http")}))
-            eventually(30, lambda: has(world.tls, "b.example.org"))
+            eventually(60, lambda: has(world.tls, "b.example.org"))
             after = eventually(5, lambda: len((kept := world.kept()["http"])["Certificates"]) == 2 and kept)
             assert after["Account"]["Registration"]["uri"] != before["Account"]["Registration"]["uri"], after["Account"]
             assert "deactivated" in proxy.log, proxy.log
@@ -102,8 +102,8 @@ def _(server):
         bound = resolver(world, "bound", "tlsChallenge=true", f"eab.kid={kid}", f"eab.hmacEncoded={key}")
         routers = {"a": ("Host(`a.example.org`)", "bound"), "b": ("Host(`b.example.org`)", "http")}
         with world.proxy(routers, *bound) as proxy:
-            eventually(20, lambda: has(world.tls, "a.example.org"))
-            entry = eventually(20, lambda: (one := state(proxy, "http", "b.example.org"))["state"] == "failed" and one)
+            eventually(40, lambda: has(world.tls, "a.example.org"))
+            entry = eventually(40, lambda: (one := state(proxy, "http", "b.example.org"))["state"] == "failed" and one)
             assert "eab.kid" in entry["error"], entry
 
 
@@ -115,7 +115,7 @@ def _(server):
         with world.proxy({}, *other) as proxy:
             text = dynamic(server, {"a": ("Host(`a.example.org`)", "tls"), "b": ("Host(`a.example.org`) && Path(`/b`)", "other")})
             proxy.file.write_text(text)
-            eventually(30, lambda: has(world.tls, "a.example.org"))
+            eventually(60, lambda: has(world.tls, "a.example.org"))
             done = lambda: [(state(proxy, name, "a.example.org") or {}).get("state") for name in ("tls", "other")]  # noqa: E731
             eventually(60, lambda: "ordering" not in done() and "waiting" not in done())
             equal([one for one in done() if one not in ("valid", None)], [])

@@ -25,7 +25,7 @@ def dynamic(*pairs, default=None):
 def responder(authority, port, signer=None):
     with Process(authority.responder(port, signer), f"responder-{port}") as process:
         # A connection to see whether it listens would keep it waiting for a question.
-        eventually(10, lambda: "waiting for OCSP client connections" in process.log)
+        eventually(20, lambda: "waiting for OCSP client connections" in process.log)
         yield process
 
 
@@ -52,14 +52,14 @@ def _(_none):
     plain = authority.issue("plain", "plain.example.org")
     with responder(authority, port), Proxy("ocsp", [ON], dynamic(one, plain, default=default)) as proxy:
         for version in ("-tls1_2", "-tls1_3"):
-            eventually(10, lambda version=version: stapled(proxy.port, "one.example.org", version) == "good")
-        eventually(10, lambda: "Cert Status: good" in s_client(proxy.port, "unknown.example.org", "-status"))
+            eventually(20, lambda version=version: stapled(proxy.port, "one.example.org", version) == "good")
+        eventually(20, lambda: "Cert Status: good" in s_client(proxy.port, "unknown.example.org", "-status"))
         equal(stapled(proxy.port, "plain.example.org"), None)
         equal(troubles(proxy), [])
         # Another table, the same certificate: nothing is lost, not even for a moment.
         other = authority.issue("other", "other.example.org")
         proxy.file.write_text(dynamic(one, plain, other, default=default))
-        eventually(5, lambda: stapled(proxy.port, "other.example.org") is None)
+        eventually(20, lambda: stapled(proxy.port, "other.example.org") is None)
         equal(stapled(proxy.port, "one.example.org"), "good")
 
 
@@ -70,7 +70,7 @@ def _(_none):
         url = f"http://127.0.0.1:{asked.getsockname()[1]}/"
         pair = Authority(fresh("ocsp-off-files")).issue("one", "one.example.org", responder=url)
         with Proxy("ocsp-off", [], dynamic(pair)) as proxy:
-            eventually(5, lambda: stapled(proxy.port, "one.example.org") is None)
+            eventually(20, lambda: stapled(proxy.port, "one.example.org") is None)
             try:
                 asked.accept()
                 raise AssertionError("the responder was asked")
@@ -88,7 +88,7 @@ def _(_none):
         stack.enter_context(responder(authority, first))
         stack.enter_context(responder(authority, second, stranger))
         proxy = stack.enter_context(Proxy("ocsp-bad", [ON], dynamic(gone, forged)))
-        found = eventually(10, lambda: len(all := troubles(proxy)) == 2 and "\n".join(all))
+        found = eventually(20, lambda: len(all := troubles(proxy)) == 2 and "\n".join(all))
         assert "gone.example.org: its authority revoked it on 2026-01-01 (key compromise)" in found, found
         assert "forged.example.org: no OCSP answer" in found and "not signed by the certificate's authority" in found, found
         equal([stapled(proxy.port, name) for name in ("gone.example.org", "forged.example.org")], [None, None])
@@ -111,7 +111,7 @@ def _(_none):
         assert f"late.example.org: no OCSP answer: http://127.0.0.1:{down}/" in texts, texts
         stack.enter_context(responder(authority, down))
         eventually(60, lambda: stapled(proxy.port, "late.example.org") == "good", pause=0.5)
-        eventually(5, lambda: len(troubles(proxy)) == 1)
+        eventually(20, lambda: len(troubles(proxy)) == 1)
 
 
 if __name__ == "__main__":

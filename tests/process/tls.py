@@ -44,14 +44,14 @@ def _(_none):
     folder = fresh("sessions-files")
     pairs = [self_signed(folder, name, f"{name}.example.org") for name in ("a", "b")]
     with Proxy("sessions", ["--wharf.workers=4"], dynamic(pairs[0])) as proxy:
-        eventually(5, lambda: "CN = a.example.org" in s_client(proxy.port, "a.example.org"))
+        eventually(20, lambda: "CN = a.example.org" in s_client(proxy.port, "a.example.org"))
         for version in VERSIONS:
             first(proxy.port, version, folder / version)
             # The kernel chooses the worker.
             equal([again(proxy.port, version, folder / version) for _ in range(8)], ["Reused"] * 8, version)
 
         proxy.file.write_text(dynamic(*pairs))
-        eventually(5, lambda: "CN = b.example.org" in s_client(proxy.port, "b.example.org"))
+        eventually(20, lambda: "CN = b.example.org" in s_client(proxy.port, "b.example.org"))
 
         for version in VERSIONS:
             equal(again(proxy.port, version, folder / version), "Reused", f"{version} after other certificates")
@@ -62,18 +62,18 @@ def _(_none):
     folder = fresh("no-sessions-files")
     pair = self_signed(folder, "a", "a.example.org")
     with Proxy("no-sessions", [], dynamic(pair)) as proxy:
-        eventually(5, lambda: "CN = a.example.org" in s_client(proxy.port, "a.example.org"))
+        eventually(20, lambda: "CN = a.example.org" in s_client(proxy.port, "a.example.org"))
         for version in VERSIONS:
             first(proxy.port, version, folder / version)
 
         # What clients must show is part of the options: a session from before would show nothing.
         proxy.file.write_text(dynamic(pair, options="alpnProtocols: [http/1.1]"))
-        eventually(5, lambda: "ALPN protocol: http/1.1" in s_client(proxy.port, "a.example.org", "-alpn", "h2,http/1.1"))
+        eventually(20, lambda: "ALPN protocol: http/1.1" in s_client(proxy.port, "a.example.org", "-alpn", "h2,http/1.1"))
         for version in VERSIONS:
             equal(again(proxy.port, version, folder / version), "New", version)
 
         proxy.file.write_text(dynamic(pair, options="disableSessionTickets: true"))
-        eventually(5, lambda: "ALPN protocol: h2" in s_client(proxy.port, "a.example.org", "-alpn", "h2,http/1.1"))
+        eventually(20, lambda: "ALPN protocol: h2" in s_client(proxy.port, "a.example.org", "-alpn", "h2,http/1.1"))
         for version in VERSIONS:
             file = folder / f"off{version}"
             session(proxy.port, version, file, "-sess_out", file)
