@@ -84,6 +84,7 @@ pub(crate) fn found<'t>(
 ) -> Option<&'t str> {
     let view = View {
         host,
+        alias: None,
         path: "/",
         query: "",
         method: &Method::GET,

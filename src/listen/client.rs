@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::server::conn::{http1, http2};
 use ipnet::IpNet;
 
+use super::alias::Aliases;
 use super::executor::Executor;
 use super::guard::Hints;
 use super::life::{Life, Limits};
@@ -24,6 +25,8 @@ pub(super) struct Worker {
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: Option<Arc<AccessLog>>,
     pub(super) tracing: Option<Arc<Policy>>,
+    /// What hosts are aliases of, where rules look at that too.
+    pub(super) aliases: Option<Rc<Aliases>>,
     pub(super) registry: Rc<Registry>,
     pub(super) max_connections: usize,
 }

@@ -1,6 +1,7 @@
 //! Accept, TLS, protocol choice, connection life. Must never know middlewares.
 
 mod accept;
+mod alias;
 mod body;
 mod client;
 mod connection;
@@ -38,6 +39,7 @@ use crate::observe::{AccessLog, Metrics};
 use crate::settings::Settings;
 use crate::table::Published;
 
+pub use alias::check as check_aliases;
 pub use entry::entry_points;
 
 /// Bytes of a worker's stack: room for [`crate::middleware::LONGEST`] steps around each other.
@@ -175,6 +177,7 @@ impl Workers {
                 metrics: Arc::clone(&config.metrics),
                 access_log: config.access_log.clone(),
                 tracing: config.tracing.clone(),
+                host_resolver: config.settings.host_resolver.clone(),
                 total: Arc::clone(&total),
                 max_connections: limit::connections(&config.settings),
                 stages: follower.clone(),

@@ -84,7 +84,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
     let (mut parts, incoming) = request.into_parts();
-    let route = arrive(record, &mut parts, &incoming)?;
+    arrive(record, &mut parts)?;
+    let alias = alias(record).await;
+    let route = find(record, &mut parts, &incoming, alias.as_deref())?;
     let body = inbound(record, parts.version, incoming);
     let mut request = Request::from_parts(parts, body);
     if hop::is_upgrade(request.headers()) && request.version() == Version::HTTP_11 {
@@ -108,12 +110,8 @@ fn inbound(record: &Record, version: Version, incoming: Incoming) -> Body {
     Body::boxed(Inbound::new(incoming, Rc::clone(&record.request_bytes), stall))
 }
 
-/// Brings a request to one form and finds its route.
-fn arrive(
-    record: &mut Record,
-    parts: &mut Parts,
-    incoming: &Incoming,
-) -> Result<Arc<Route>, Refusal> {
+/// Brings a request to one form.
+fn arrive(record: &mut Record, parts: &mut Parts) -> Result<(), Refusal> {
     let client = Rc::clone(&record.client);
     let connection = &client.connection;
     let entry_point = &connection.entry_point;
@@ -138,9 +136,30 @@ fn arrive(
     record.saw_request(&parts.headers);
     let authority = parts.headers.get(HOST).and_then(|value| value.to_str().ok());
     record.exchange.host = host::for_routing(authority.unwrap_or_default());
+    Ok(())
+}
 
+/// What its host is an alias of, where rules look at that too.
+async fn alias(record: &Record) -> Option<Rc<str>> {
+    let aliases = record.client.entry.worker.aliases.as_ref()?;
+    // On the heap, since it is rarely there and a request's future should stay small.
+    Box::pin(aliases.find(&record.exchange.host)).await
+}
+
+/// Finds a request's route.
+fn find(
+    record: &mut Record,
+    parts: &mut Parts,
+    incoming: &Incoming,
+    alias: Option<&str>,
+) -> Result<Arc<Route>, Refusal> {
+    let client = Rc::clone(&record.client);
+    let connection = &client.connection;
+    let entry_point = &connection.entry_point;
     let table = client.entry.worker.published.load();
-    check_options(&table, record)?;
+    if !has_options(&table, record, &record.exchange.host) {
+        return Err(Refusal::Misdirected);
+    }
     if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
         return Err(Refusal::Options);
     }
@@ -149,6 +168,7 @@ fn arrive(
     let routing = path::routing(parts.uri.path());
     let view = View {
         host: &record.exchange.host,
+        alias,
         path: &routing,
         query: parts.uri.query().unwrap_or_default(),
         method: &parts.method,
@@ -163,6 +183,12 @@ fn arrive(
         record.trace(route.map(|route| &**route), parts, size);
     }
     let route = route.ok_or(Refusal::NotFound)?;
+    // Anybody can make a name of theirs an alias of ours: it must not lead past the TLS options
+    // that our name asks for. As Traefik.
+    let is_other = connection.tls.as_ref().is_some_and(|tls| route.tls_options != tls.options);
+    if is_other && alias.is_some_and(|alias| !has_options(&table, record, alias)) {
+        return Err(Refusal::Misdirected);
+    }
     if path::is_refused(parts.uri.path(), entry_point) {
         return Err(Refusal::Target);
     }
@@ -291,16 +317,13 @@ fn settle_path(parts: &mut Parts, record: &Record) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A host whose routers ask for other TLS options than the connection was given must not
-/// be served on it: its client certificates may never have been asked for (T6).
-fn check_options(table: &Table, record: &Record) -> Result<(), Refusal> {
-    let Some(tls) = &record.client.connection.tls else { return Ok(()) };
+/// Whether a connection has the TLS options that a host's routers ask for. Without them it
+/// must not be served: its client certificates may never have been asked for (T6).
+fn has_options(table: &Table, record: &Record, host: &str) -> bool {
+    let Some(tls) = &record.client.connection.tls else { return true };
     let index = record.client.connection.entry_point.index;
-    let wanted = table.tls.options_for(index, &record.exchange.host);
-    if wanted.map_or(DEFAULT_OPTIONS, |options| options) == &*tls.options {
-        return Ok(());
-    }
-    Err(Refusal::Misdirected)
+    let wanted = table.tls.options_for(index, host);
+    wanted.map_or(DEFAULT_OPTIONS, |options| options) == &*tls.options
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::accept;
+use super::alias::Aliases;
 use super::client::{Entry, Observed, Worker};
 use super::executor::Executor;
 use super::life::{Expiry, Life, Limits, Phase};
@@ -73,6 +74,7 @@ pub(super) struct Setup {
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: Option<Arc<AccessLog>>,
     pub(super) tracing: Option<Arc<Policy>>,
+    pub(super) host_resolver: Option<settings::HostResolver>,
     pub(super) total: Arc<AtomicUsize>,
     pub(super) max_connections: usize,
     pub(super) stages: watch::Receiver<Box<[Stage]>>,
@@ -99,6 +101,7 @@ async fn work(mut setup: Setup) {
         metrics: Arc::clone(&setup.metrics),
         access_log: setup.access_log.clone(),
         tracing: setup.tracing.clone(),
+        aliases: Aliases::of(setup.host_resolver.as_ref()),
         registry: Rc::clone(&registry),
         max_connections: setup.max_connections,
     });

@@ -120,7 +120,10 @@ fn implies(given: &Test, asked: &Test) -> bool {
         (Test::Host(HostTest::Exact(host)), Test::Host(HostTest::Wildcard(suffix))) => {
             is_below(host, suffix)
         }
-        (Test::Host(HostTest::Exact(host)), Test::HostRegexp(pattern)) => pattern.is_match(host),
+        (
+            Test::Host(HostTest::Exact(host)),
+            Test::HostRegexp(pattern) | Test::HostPattern(pattern),
+        ) => pattern.is_match(host),
         (Test::Path(path) | Test::PathPrefix(path), Test::PathPrefix(prefix)) => {
             path.starts_with(&**prefix)
         }
@@ -143,8 +146,14 @@ fn is_disjoint(one: &Test, other: &Test) -> bool {
             (HostTest::Exact(host), HostTest::Wildcard(suffix))
             | (HostTest::Wildcard(suffix), HostTest::Exact(host)) => !is_below(host, suffix),
         },
-        (Test::Host(HostTest::Exact(host)), Test::HostRegexp(pattern))
-        | (Test::HostRegexp(pattern), Test::Host(HostTest::Exact(host))) => !pattern.is_match(host),
+        (
+            Test::Host(HostTest::Exact(host)),
+            Test::HostRegexp(pattern) | Test::HostPattern(pattern),
+        )
+        | (
+            Test::HostRegexp(pattern) | Test::HostPattern(pattern),
+            Test::Host(HostTest::Exact(host)),
+        ) => !pattern.is_match(host),
         (Test::Path(one), Test::Path(other)) | (Test::Method(one), Test::Method(other)) => {
             one != other
         }
@@ -170,6 +179,7 @@ fn is_same(one: &Test, other: &Test) -> bool {
     match (one, other) {
         (Test::Host(one), Test::Host(other)) => one == other,
         (Test::HostRegexp(one), Test::HostRegexp(other))
+        | (Test::HostPattern(one), Test::HostPattern(other))
         | (Test::PathRegexp(one), Test::PathRegexp(other)) => one.as_str() == other.as_str(),
         (Test::Path(one), Test::Path(other))
         | (Test::PathPrefix(one), Test::PathPrefix(other))

@@ -41,6 +41,19 @@ impl Index {
         index
     }
 
+    /// The same for a host and what it is an alias of: either may be what narrows the winner.
+    pub(super) fn first_of_both(
+        &self,
+        host: &str,
+        alias: Option<&str>,
+        path: &str,
+        accepts: &mut impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
+        let found = self.first(host, path, accepts);
+        let Some(alias) = alias else { return found };
+        found.into_iter().chain(self.first(alias, path, accepts)).min()
+    }
+
     /// The first router in rank order that `accepts`, among those that may match.
     pub(super) fn first(
         &self,

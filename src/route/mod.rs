@@ -28,6 +28,9 @@ pub use query::Separators;
 pub struct View<'a> {
     /// Lower case, without port and trailing dot; may be empty.
     pub host: &'a str,
+    /// What it is an alias of, in the same form, where that is looked at; rules may match
+    /// either.
+    pub alias: Option<&'a str>,
     /// The routing path: reserved escapes kept, others decoded.
     pub path: &'a str,
     /// The query as sent, without `?`.
@@ -114,13 +117,14 @@ impl EntryTable {
     /// The route for a request, if any. Allocates nothing.
     pub fn find<W: Witness>(&self, view: &View<'_>, witness: &mut W) -> Option<&Arc<Route>> {
         let half = if view.tls { &self.tls } else { &self.plain };
-        let rank = half.index.first(view.host, view.path, &mut |rank| {
+        let mut accepts = |rank: usize| {
             half.routes.get(rank).is_some_and(|route| {
                 let matched = route.program.matches(view, self.separators);
                 witness.tried(route, matched);
                 matched
             })
-        })?;
+        };
+        let rank = half.index.first_of_both(view.host, view.alias, view.path, &mut accepts)?;
         half.routes.get(rank)
     }
 

@@ -107,6 +107,7 @@ fn place(branch: &[&Test]) -> Place {
             }
             Test::Host(_)
             | Test::HostRegexp(_)
+            | Test::HostPattern(_)
             | Test::PathPrefix(_)
             | Test::PathPattern(..)
             | Test::PathRegexp(_)

@@ -23,6 +23,8 @@ pub struct Program {
 pub(super) enum Test {
     Host(HostTest),
     HostRegexp(Regex),
+    /// What v2 calls so; as Traefik, it does not look at aliases.
+    HostPattern(Regex),
     Path(Box<str>),
     PathPrefix(Box<str>),
     PathRegexp(Regex),
@@ -49,6 +51,18 @@ pub(super) enum HostTest {
     Exact(Box<str>),
     /// `*.d`: what follows the first label.
     Wildcard(Box<str>),
+}
+
+impl HostTest {
+    fn is(&self, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(name) => host == &**name,
+            Self::Wildcard(suffix) => host
+                .split_once('.')
+                .is_some_and(|(label, rest)| !label.is_empty() && rest == &**suffix),
+        }
+    }
 }
 
 impl Program {
@@ -121,7 +135,7 @@ fn test(matcher: &Matcher) -> Result<Test, RuleError> {
         }
         Matcher::ClientIp(range) => Test::ClientIp(addresses(matcher, range)?),
         Matcher::HostTemplate(host) => {
-            Test::HostRegexp(regex(matcher, "HostRegexp", host.pattern())?)
+            Test::HostPattern(regex(matcher, "HostRegexp", host.pattern())?)
         }
         Matcher::PathTemplate(path) | Matcher::PathPrefixTemplate(path) => {
             let pattern = regex(matcher, matcher.name(), path.pattern())?;
@@ -172,13 +186,11 @@ fn addresses(matcher: &Matcher, range: &str) -> Result<IpNet, RuleError> {
 impl Test {
     fn matches(&self, view: &View<'_>, separators: Separators) -> bool {
         match self {
-            Self::Host(HostTest::Any) => true,
-            Self::Host(HostTest::Exact(host)) => view.host == &**host,
-            Self::Host(HostTest::Wildcard(suffix)) => view
-                .host
-                .split_once('.')
-                .is_some_and(|(label, rest)| !label.is_empty() && rest == &**suffix),
-            Self::HostRegexp(pattern) => pattern.is_match(view.host),
+            Self::Host(host) => host.is(view.host) || view.alias.is_some_and(|name| host.is(name)),
+            Self::HostRegexp(pattern) => {
+                pattern.is_match(view.host) || view.alias.is_some_and(|name| pattern.is_match(name))
+            }
+            Self::HostPattern(pattern) => pattern.is_match(view.host),
             Self::Path(path) => view.path == &**path,
             Self::PathPrefix(path) => view.path.starts_with(&**path),
             Self::PathRegexp(pattern) | Self::PathPattern(_, pattern) => {
@@ -211,6 +223,7 @@ impl Test {
             Self::Header(..) => 2,
             Self::Query(..) => 3,
             Self::HostRegexp(_)
+            | Self::HostPattern(_)
             | Self::PathRegexp(_)
             | Self::HeaderRegexp(..)
             | Self::QueryRegexp(..)

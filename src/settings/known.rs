@@ -96,7 +96,7 @@ fn refusal(option: &KnownOption, path: &str, origin: Origin) -> Problem {
 
 /// What to do without an option that is refused.
 fn instead(path: &str) -> &'static str {
-    const INSTEAD: [(&str, &str); 10] = [
+    const INSTEAD: [(&str, &str); 9] = [
         (
             "certificatesResolvers",
             "remove it; use `acme` instead, or certificates in a file (tls.certificates)",
@@ -122,7 +122,6 @@ fn instead(path: &str) -> &'static str {
              can be written to a file, which is watched",
         ),
         ("experimental.", "remove it: there are no plugins; the middlewares are built in"),
-        ("hostResolver", "remove it, and name both hosts in the rule: Host(`a`) || Host(`b`)"),
         ("tcpServersTransport", "remove it: there are no TCP routers that could use it"),
     ];
     if path.rsplit('.').next() == Some("http3") {
@@ -178,7 +177,7 @@ mod tests {
                  mean `address`?",
                 "flag --nosuch: no such option `nosuch`; known here: entryPoints, providers, api, \
                  ping, log, accessLog, metrics, certificatesResolvers, global, core, \
-                 experimental, ocsp, serversTransport, tracing, wharf",
+                 experimental, hostResolver, ocsp, serversTransport, tracing, wharf",
                 "flag --providers.docker.swarmmode: `providers.docker.swarmMode` was removed in \
                  Traefik v3; use providers.swarm",
                 "flag --providers.swarm.endpoint: `providers.swarm` is an option of Traefik's; \

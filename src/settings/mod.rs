@@ -77,6 +77,9 @@ pub struct Settings {
     /// OCSP answers are stapled to certificates.
     #[serde(deserialize_with = "tree::switch")]
     pub ocsp: Option<Ocsp>,
+    /// What requests' hosts are aliases of.
+    #[serde(deserialize_with = "tree::switch")]
+    pub host_resolver: Option<HostResolver>,
     /// What Traefik does not have.
     pub wharf: Wharf,
 }
@@ -87,6 +90,28 @@ pub struct Settings {
 pub struct Ocsp {
     /// Whom to ask instead of the responder that a certificate names.
     pub responder_overrides: BTreeMap<String, String>,
+}
+
+/// Whether `Host` also looks at what a request's host is an alias of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HostResolver {
+    /// It does.
+    pub cname_flattening: bool,
+    /// The file that names the DNS servers to ask, as resolv.conf(5).
+    pub resolv_config: String,
+    /// Aliases of aliases that are followed.
+    pub resolv_depth: i64,
+}
+
+impl Default for HostResolver {
+    fn default() -> Self {
+        Self {
+            cname_flattening: false,
+            resolv_config: "/etc/resolv.conf".to_owned(),
+            resolv_depth: 5,
+        }
+    }
 }
 
 /// Options for all entry points.

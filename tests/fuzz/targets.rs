@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use wharf::dns;
 use wharf::message::trace::{Parent, redact};
 use wharf::message::{Aliases, Connection, EntryPoint, StatusRanges, forwarded, hop, host, path};
 use wharf::middleware::predicate::{self, Function, Kind, Value};
@@ -28,6 +29,22 @@ pub(crate) struct Target {
 
 /// All of them.
 pub(crate) const TARGETS: &[Target] = &[
+    Target {
+        name: "DNS servers",
+        seeds: &[
+            "search a.test\nnameserver 192.0.2.1\nnameserver 2001:db8::1\noptions ndots:5",
+            "[2001:db8::1]:5353",
+            "dns.a.test:53",
+        ],
+        words: &["nameserver ", ":", "[", "]", "%", "\n", "53", "::1", "."],
+        check: |input| {
+            let text = text(input);
+            drop(dns::configured(&text));
+            if let Ok(server) = text.parse::<dns::Server>() {
+                assert_eq!(server.to_string().parse(), Ok(server));
+            }
+        },
+    },
     Target {
         name: "rule",
         seeds: &[

@@ -1,6 +1,9 @@
 """What asks DNS: records put up by dynamic update and seen before the CA looks, at real name servers."""
 
+import socket
 import sys
+import threading
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -8,6 +11,7 @@ from harness.acme import dynamic, has, served, state
 from harness.ca import CA
 from harness.checks import Checks, equal, eventually
 from harness.proxy import Proxy, Server, free_ports, fresh
+from harness.web import trusting
 from harness.zone import NameServer, own_address, secret
 
 checks = Checks("dns")
@@ -164,6 +168,164 @@ def _(server):
             with world.proxy("Host(`a.example.org`)", env) as proxy:
                 told = " ".join(problem["text"] for problem in proxy.problems())
                 assert text.replace("\\", "") in told, told
+
+
+class Aliases:
+    """A name server with aliases, a resolv.conf that names it, and a proxy that follows them."""
+
+    def __init__(self, server, *options, dynamic=None, nameserver=None):
+        self.address = nameserver or own_address()
+        chain = [f"c{number} 60 CNAME c{number + 1}" for number in range(1, 7)]
+        records = ["www 3600 CNAME app.example.org.", *chain, "short 1 CNAME app.example.org.", "app 60 A 127.0.0.1"]
+        zones = {"example.org": ["ns1 60 A 127.0.0.1", *records], "example.net": ["ns1 60 A 127.0.0.1", "far 60 CNAME www.example.org."]}
+        self.names = None if nameserver else NameServer(zones, self.address, "aliases")
+        file = fresh("resolver") / "resolv.conf"
+        file.write_text(f"search example.com\nnameserver {self.address}\n")
+        routes = dynamic or {"app": "Host(`app.example.org`)", "deep": "Host(`c6.example.org`)", "deeper": "Host(`c7.example.org`)"}
+        lines = [f'    {name}: {{ rule: "{rule}", service: app, middlewares: [{name}] }}' for name, rule in routes.items()]
+        marks = [f"    {name}: {{ headers: {{ customResponseHeaders: {{ X-Router: {name} }} }} }}" for name in routes]
+        service = f'  services: {{ app: {{ loadBalancer: {{ servers: [ {{ url: "{server.url}" }} ] }} }} }}'
+        text = "\n".join(["http:", "  routers:", *lines, "  middlewares:", *marks, service, ""])
+        flags = ["--log.level=DEBUG", "--hostResolver.cnameFlattening=true", f"--hostResolver.resolvConfig={file}", *options]
+        try:
+            self.proxy = Proxy("aliases", flags, text)
+        except BaseException:
+            if self.names:
+                self.names.stop()
+            raise
+
+    def status(self, host, **more):
+        return self.proxy.ask(headers={"Host": host}, **more).status
+
+    def __enter__(self):
+        eventually(10, lambda: self.status("app.example.org") == 200)
+        return self
+
+    def __exit__(self, *_):
+        self.proxy.stop()
+        if self.names:
+            self.names.stop()
+
+
+@checks("hostResolver: Host and HostRegexp match what a request's host is an alias of, as deep as resolvDepth")
+def _(server):
+    with Aliases(server) as world:
+        for host, wanted in [
+            ("www.example.org", 200), ("WWW.example.org.:80", 200), ("far.example.net", 200), ("app.example.org", 200),
+            ("other.example.org", 404), ("nothing.example.com", 404), ("127.0.0.1", 404),
+            # c1 is c6 after five steps, which is where it ends; c2 gets to c7.
+            ("c1.example.org", 200), ("c2.example.org", 200),
+        ]:  # fmt: skip
+            equal(world.status(host), wanted, host)
+        equal(world.proxy.problems(), [])
+    rules = {"short": "HostRegexp(`^app[.]`) && Path(`/regexp`)", "not": "!Host(`app.example.org`)", "one": "Host(`c2.example.org`) && PathPrefix(`/`)"}
+    with Aliases(server, "--hostResolver.resolvDepth=1", dynamic={**rules, "app": "Host(`app.example.org`)"}) as world:
+        for host, path, wanted in [
+            ("www.example.org", "/regexp", "short"), ("www.example.org", "/", "app"), ("c1.example.org", "/", "one"), ("c2.example.org", "/", "one"),
+            ("c3.example.org", "/", "not"), ("far.example.net", "/", "not"),
+        ]:  # fmt: skip
+            found = world.proxy.ask(path, headers={"Host": host})
+            equal((found.status, found.header("x-router")), (200, wanted), (host, path))
+
+
+@checks("hostResolver: an alias outlives its name server, and is asked for again when its time is over")
+def _(server):
+    with Aliases(server, "--wharf.workers=1") as world:
+        equal([world.status("www.example.org"), world.status("short.example.org")], [200, 200])
+        world.names.stop()
+        for _again in range(40):
+            equal([world.status("www.example.org"), world.status("short.example.org")], [200, 200])
+            time.sleep(0.05)  # so that the short one's second passes
+        world.names = NameServer({"example.org": ["ns1 60 A 127.0.0.1", "short 1 CNAME elsewhere"]}, world.address, "aliases")
+        eventually(30, lambda: world.status("short.example.org") == 404)
+        equal(world.status("www.example.org"), 200, "its hour is not over")
+
+
+@checks("hostResolver: a name server that never answers holds up neither others nor its own request for good")
+def _(server):
+    address = own_address()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hole:
+        hole.bind((address, 53))
+        with Aliases(server, "--wharf.workers=1", nameserver=address, dynamic={"app": "Host(`app.example.org`)", "ip": "Host(`127.0.0.1`)"}) as world:
+            # Hosts that nobody asked for yet; a busy machine may get one of them the wrong way round.
+            for number in range(20):
+                waiting = threading.Thread(target=world.status, args=(f"n{number}.example.org",))
+                waiting.start()
+                equal(world.status("127.0.0.1"), 200)
+                before = waiting.is_alive()
+                waiting.join()
+                if before:
+                    break
+            assert before, "a worker waits with its request"
+            equal(world.status("app.example.org"), 200)
+
+
+@checks("hostResolver: strangers' hosts by the thousand push out no alias that is in use, and memory stays bounded")
+def _(server):
+    with Aliases(server, "--wharf.workers=1") as world:
+        resident = lambda: int(Path(f"/proc/{world.proxy.child.pid}/statm").read_text().split()[1]) * 4096  # noqa: E731
+        equal(world.status("www.example.org"), 200)
+        errors = []
+
+        def flood(part):
+            try:
+                with socket.create_connection(("127.0.0.1", world.proxy.port)) as stream:
+                    stream.settimeout(60)
+                    reader = stream.makefile("rb")
+                    for number in range(1000):
+                        stream.sendall(f"GET / HTTP/1.1\r\nHost: {part}-{number}.{'x' * 60}.example.org\r\n\r\n".encode())
+                        assert reader.readline().split()[1] == b"404"
+                        length = 0
+                        while (line := reader.readline()) not in (b"\r\n", b""):
+                            if line.lower().startswith(b"content-length:"):
+                                length = int(line.split(b":")[1])
+                        reader.read(length)
+            except Exception as error:  # noqa: BLE001
+                errors.append(error)
+
+        before = resident()
+        floods = [threading.Thread(target=flood, args=(part,)) for part in range(6)]
+        for one in floods:
+            one.start()
+        while any(one.is_alive() for one in floods):
+            equal(world.status("www.example.org"), 200)
+        equal(errors, [])
+        grown = (resident() - before) >> 20
+        assert grown < 24, f"{grown} MiB more"
+        return f"{grown} MiB more after 6,000 hosts"
+
+
+def by_name(port, name):
+    """The status of a request over TLS that names its host at both levels."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as plain, trusting().wrap_socket(plain, server_hostname=name) as stream:
+        stream.sendall(f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+        return int(stream.makefile("rb").readline().split()[1])
+
+
+@checks("hostResolver: an alias leads past no TLS options, and what is wrong with its options is told")
+def _(server):
+    dynamic = {"app": "Host(`nobody.example.org`)"}
+    for option, text in [
+        ("--hostResolver.resolvConfig=/no/such/file", "resolvConfig /no/such/file"), ("--hostResolver.resolvDepth=0", "resolvDepth is 0"),
+    ]:  # fmt: skip
+        flags = ["--hostResolver.cnameFlattening=true", option]
+        with Proxy("wrong", flags, dynamic=f'http: {{ routers: {{ a: {{ rule: "{dynamic["app"]}", service: noop@internal }} }} }}') as proxy:
+            told = " ".join(problem["text"] for problem in proxy.problems())
+            assert text in told, told
+    names = NameServer({"example.org": ["ns1 60 A 127.0.0.1", "mine 60 CNAME strict", "plain 60 CNAME open"]}, address := own_address(), "aliases")
+    with names:
+        file = fresh("resolver") / "resolv.conf"
+        file.write_text(f"nameserver {address}\n")
+        router = '    {0}: {{ rule: "Host(`{0}.example.org`)", service: app, tls: {{ {1} }} }}\n'
+        text = (
+            "http:\n  routers:\n" + router.format("strict", "options: strict") + router.format("open", "")
+            + f'  services: {{ app: {{ loadBalancer: {{ servers: [ {{ url: "{server.url}" }} ] }} }} }}\n'
+            + "tls: { options: { strict: { minVersion: VersionTLS13 } } }\n"
+        )  # fmt: skip
+        flags = ["--hostResolver.cnameFlattening=true", f"--hostResolver.resolvConfig={file}"]
+        with Proxy("tls-aliases", flags, text) as proxy:
+            eventually(10, lambda: by_name(proxy.port, "strict.example.org") == 200)
+            equal([by_name(proxy.port, f"{name}.example.org") for name in ("open", "plain", "mine")], [200, 200, 421])
 
 
 if __name__ == "__main__":

@@ -107,7 +107,6 @@ def _(_none):
         ("--entryPoints.web.adress=:0", "did you mean `address`"),
         ("--entryPoints.web.http3=true", "HTTP/2"),
         ("--providers.consul.endpoints=a:1", "providers.file"),
-        ("--hostResolver.cnameFlattening=true", "in the rule"),
         ("--providers.precedence=dokcer", "did you mean `docker`"),
     ]:
         flags = [flag] if "adress" in flag else ["--entryPoints.web.address=:0", flag]

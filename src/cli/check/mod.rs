@@ -267,7 +267,8 @@ fn context(settings: Arc<Settings>) -> Result<Context, String> {
         started: SystemTime::now(),
         terminating: CancellationToken::new(),
     });
-    let notices = acme::check(&settings);
+    let mut notices = acme::check(&settings);
+    notices.extend(listen::check_aliases(settings.host_resolver.as_ref()));
     let certificates = Certificates::new();
     let spiffe = super::spiffe(&settings)?;
     let workers = 1;

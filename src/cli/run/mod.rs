@@ -149,6 +149,7 @@ impl Proxy {
             handed,
         };
         let mut resolvers = acme::open(&settings, published.acme());
+        resolvers.problems.extend(listen::check_aliases(settings.host_resolver.as_ref()));
         warn(&resolvers.problems);
         let mut notices = warnings;
         notices.append(&mut resolvers.problems);

@@ -16,7 +16,29 @@ fn v2(rule: &str) -> Program {
 
 fn view<'a>(host: &'a str, path: &'a str, headers: &'a HeaderMap) -> View<'a> {
     let peer = IpAddr::from([10, 0, 0, 1]);
-    View { host, path, query: "a=1&flag", method: &Method::GET, headers, peer, tls: false }
+    let query = "a=1&flag";
+    View { host, alias: None, path, query, method: &Method::GET, headers, peer, tls: false }
+}
+
+#[test]
+fn hosts_match_by_their_alias_too() {
+    let headers = HeaderMap::new();
+    let request = View { alias: Some("b.net"), ..view("a.example.org", "/", &headers) };
+    for (rule, wanted) in [
+        ("Host(`a.example.org`)", true),
+        ("Host(`b.net`)", true),
+        ("Host(`*.net`)", true),
+        ("Host(`a.example.org`) && Host(`b.net`)", true),
+        ("!Host(`b.net`)", false),
+        ("Host(`c.net`)", false),
+        ("HostRegexp(`net$`)", true),
+        ("HostRegexp(`^a`)", true),
+        ("HostRegexp(`^c`)", false),
+    ] {
+        assert_eq!(program(rule).matches(&request, Separators::default()), wanted, "{rule}");
+    }
+    assert!(v2("Host(`b.net`)").matches(&request, Separators::default()));
+    assert!(!v2("HostRegexp(`{sub:b}.net`)").matches(&request, Separators::default()));
 }
 
 #[test]
@@ -216,17 +238,26 @@ proptest! {
     #[test]
     fn the_index_finds_what_a_linear_scan_finds(
         programs in prop::collection::vec(programs(), 0..12),
-        requests in prop::collection::vec(("((a|b|c)(\\.(a|b)){0,2})?", "(/[ab]{0,2}){1,4}"), 1..12),
+        requests in prop::collection::vec(
+            (
+                "((a|b|c)(\\.(a|b)){0,2})?",
+                prop::option::of("(a|b|c)(\\.(a|b)){0,2}"),
+                "(/[ab]{0,2}){1,4}",
+            ),
+            1..12,
+        ),
     ) {
         let index = Index::build(programs.iter().map(Program::places));
         let headers = HeaderMap::new();
-        for (host, path) in &requests {
-            let view = view(host, path, &headers);
+        for (host, alias, path) in &requests {
+            let alias = alias.as_deref();
+            let view = View { alias, ..view(host, path, &headers) };
             let mut accepts = |rank: usize| programs[rank].matches(&view, Separators::default());
 
             let scanned = (0..programs.len()).find(|rank| accepts(*rank));
 
-            prop_assert_eq!(index.first(host, path, &mut accepts), scanned, "{} {}", host, path);
+            let found = index.first_of_both(host, alias, path, &mut accepts);
+            prop_assert_eq!(found, scanned, "{} {:?} {}", host, alias, path);
         }
     }
 }
