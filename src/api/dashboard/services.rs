@@ -171,7 +171,12 @@ fn add_stage(visit: &Visit<'_>, name: &Name, role: String, depth: usize, stages:
         role,
         servers: parts::servers(row.replicas(), visit.now),
         places: declared.map(|service| parts::places(&service.from)).unwrap_or_default(),
-        notes: declared.map(|service| notes(&service.value)).unwrap_or_default(),
+        notes: declared
+            .map(|service| notes(&service.value))
+            .into_iter()
+            .flatten()
+            .chain(running.and_then(|running| waiting(running.waiting())))
+            .collect(),
         errors: row.outcome.errors.clone(),
     });
     let Some(declared) = declared else { return };
@@ -183,6 +188,10 @@ fn add_stage(visit: &Visit<'_>, name: &Name, role: String, depth: usize, stages:
             add_stage(visit, &child, role, depth + 1, stages);
         }
     }
+}
+
+fn waiting(count: usize) -> Option<String> {
+    (count > 0).then(|| format!("{} waiting for a server", words::plural(count, "request")))
 }
 
 /// The services below a service, as written, and what they are there for.
