@@ -177,7 +177,7 @@ mod tests {
                  mean `address`?",
                 "flag --nosuch: no such option `nosuch`; known here: entryPoints, providers, api, \
                  ping, log, accessLog, metrics, certificatesResolvers, global, core, \
-                 experimental, hostResolver, ocsp, serversTransport, tracing, wharf",
+                 experimental, hostResolver, ocsp, serversTransport, tracing, spiffe, wharf",
                 "flag --providers.docker.swarmmode: `providers.docker.swarmMode` was removed in \
                  Traefik v3; use providers.swarm",
                 "flag --providers.swarm.endpoint: `providers.swarm` is an option of Traefik's; \
