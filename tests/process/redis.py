@@ -2,6 +2,7 @@
 becomes of requests while the Redis is gone, hangs, or is something else."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -297,16 +298,27 @@ def _(_none):
                 equal(proxy.is_alone(), not is_shared, tls)
 
 
+def is_free(port):
+    with socket.socket() as tried:
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 class Cluster:
     """Three nodes, and a client of each."""
 
     def __init__(self, stack):
         options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no"]
-        while True:
-            # The nodes speak to each other on ports that are 10,000 higher.
-            ports = [port for port in free_ports(6) if port < 55_000][:3]
-            if len(ports) == 3:
-                break
+        ports = []
+        while len(ports) < 3:
+            (port,) = free_ports(1)
+            # The nodes speak to each other on ports that are 10,000 higher: below the kernel's
+            # own range, too, and nobody's.
+            if port < 22_000 and port not in ports and is_free(port + 10_000):
+                ports.append(port)
         self.nodes = [stack.enter_context(Redis(*options, port=port, name="node")) for port in ports]
         self.asks = {node.port: node.client() for node in self.nodes}
         addresses = [node.endpoint for node in self.nodes]
