@@ -124,7 +124,7 @@ impl Project {
             id: id.clone(),
         };
         let stop = CancellationToken::new();
-        let replica = Replica::new(service.name, &short, stop.clone());
+        let replica = Arc::new(Replica::new(service.name, &short, stop.clone()));
         let task = tokio::spawn(server::serve(listener, replica, Speaks::Http1));
         self.shown.with(|all| all.insert(id.clone(), container.clone()));
         self.shown.tell("start", &container);

@@ -14,6 +14,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::{Replica, websocket};
 
@@ -29,7 +30,7 @@ pub(super) async fn answer(
     replica: Arc<Replica>,
     peer: Option<SocketAddr>,
 ) -> Result<Response<Body>, Infallible> {
-    replica.requests.fetch_add(1, Ordering::Relaxed);
+    replica.arrived(&request);
     let mut response = route(request, &replica, peer).await;
     if let Ok(name) = HeaderValue::from_str(&replica.name) {
         response.headers_mut().insert("x-replica", name);
@@ -62,7 +63,7 @@ async fn route(
                 format!("id: {turn}\ndata: {{\"replica\":\"{name}\",\"turn\":{turn}}}\n\n")
             })
         }
-        "/count" => count(request).await,
+        "/count" => count(request, query.millis("ms", 0)).await,
         "/echo" => pass_back(request),
         _ if is_grpc(request.headers()) => grpc(request).await,
         _ => match path.strip_prefix("/status/").map(str::parse::<StatusCode>) {
@@ -132,7 +133,8 @@ fn bytes(count: u64) -> Response<Body> {
     response
 }
 
-/// A body of pieces that come one by one; ends early when the replica stops.
+/// A body of pieces that come one by one; ends early when the replica stops, unless the query
+/// says `whole=true`.
 fn ticks(
     replica: &Arc<Replica>,
     query: &Query,
@@ -140,7 +142,11 @@ fn ticks(
     piece: impl Fn(u64) -> String + Send + 'static,
 ) -> Response<Body> {
     let (count, pause) = (query.number("n", 1_000_000), query.millis("ms", 1000));
-    let stopping = replica.stopping.clone();
+    // One that nobody cancels, for answers that are to come whole.
+    let stopping = match query.text("whole") {
+        Some("true") => CancellationToken::new(),
+        _ => replica.stopping.clone(),
+    };
     let pieces = stream::unfold((0_u64, piece), move |(turn, piece)| {
         let stopping = stopping.clone();
         async move {
@@ -160,7 +166,7 @@ fn ticks(
     answered(kind, StreamBody::new(pieces).boxed_unsync())
 }
 
-async fn count(request: Request<Incoming>) -> Response<Body> {
+async fn count(request: Request<Incoming>, pause: Duration) -> Response<Body> {
     let (mut body, mut size) = (request.into_body(), 0_usize);
     while let Some(frame) = body.frame().await {
         match frame {
@@ -168,6 +174,7 @@ async fn count(request: Request<Incoming>) -> Response<Body> {
             Err(error) => return text(StatusCode::BAD_REQUEST, &format!("{error}\n")),
         }
     }
+    tokio::time::sleep(pause).await;
     text(StatusCode::OK, &format!("{size}\n"))
 }
 

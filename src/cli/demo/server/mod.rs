@@ -4,13 +4,16 @@
 mod answer;
 mod websocket;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::Request;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -33,6 +36,8 @@ Usage: wharf demo-server [--port N] [--name TEXT] [OPTIONS]
       --start-delay MS  wait so long before listening [0]
       --h2c             speak HTTP/2 without TLS instead of HTTP/1.1
       --abrupt          on TERM end at once instead of finishing open requests
+      --deaf            ignore TERM and INT, as some applications do
+      --log FILE        append a line for each request as it arrives: replica, method, target
       --sick            begin with /health answering 503
       --probe PORT      ask http://127.0.0.1:PORT/health; the exit status is the answer
 
@@ -41,9 +46,10 @@ Paths:
   /slow?ms=N            answers after N milliseconds
   /status/N             answers with status N
   /bytes?n=N            N bytes of body
-  /stream?n=N&ms=M      N chunks, M milliseconds apart
+  /stream?n=N&ms=M      N chunks, M milliseconds apart; ends when the replica is told to
+                        stop, unless whole=true
   /events?n=N&ms=M      the same as server-sent events
-  /count                reads the request's body and says how long it was
+  /count?ms=N           reads the request's body and says how long it was, after N milliseconds
   /echo                 sends the request's body back while it comes in
   with Upgrade          a WebSocket that echoes messages
   anything else         the request as JSON
@@ -62,18 +68,32 @@ pub struct Replica {
     healthy: AtomicBool,
     requests: AtomicU64,
     stopping: CancellationToken,
+    log: Option<File>,
 }
 
 impl Replica {
     /// A healthy replica that has served nothing; `stopping` ends it.
-    pub fn new(service: &str, name: &str, stopping: CancellationToken) -> Arc<Self> {
-        Arc::new(Self {
+    pub fn new(service: &str, name: &str, stopping: CancellationToken) -> Self {
+        Self {
             service: service.to_owned(),
             name: name.to_owned(),
             healthy: AtomicBool::new(true),
             requests: AtomicU64::new(0),
             stopping,
-        })
+            log: None,
+        }
+    }
+
+    /// Counts a request that arrives, and logs it where that is wanted. One write, before
+    /// anything else is done with it: the log says what a process that died had been given.
+    fn arrived<B>(&self, request: &Request<B>) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if let Some(mut log) = self.log.as_ref() {
+            let line = format!("{} {} {}\n", self.name, request.method(), request.uri());
+            if let Err(error) = log.write_all(line.as_bytes()) {
+                eprintln!("wharf demo-server: log: {error}");
+            }
+        }
     }
 }
 
@@ -86,6 +106,17 @@ pub enum Speaks {
     H2c,
 }
 
+/// What TERM and INT do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtTerm {
+    /// Open requests are finished, then the process ends.
+    Drain,
+    /// The process ends at once.
+    End,
+    /// Nothing.
+    Ignore,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
     port: u16,
@@ -93,7 +124,8 @@ struct Options {
     replica: Option<String>,
     start_delay: Duration,
     speaks: Speaks,
-    abrupt: bool,
+    at_term: AtTerm,
+    log: Option<PathBuf>,
     sick: bool,
     probe: Option<u16>,
 }
@@ -106,7 +138,8 @@ impl Options {
             replica: None,
             start_delay: Duration::ZERO,
             speaks: Speaks::Http1,
-            abrupt: false,
+            at_term: AtTerm::Drain,
+            log: None,
             sick: false,
             probe: None,
         };
@@ -122,7 +155,9 @@ impl Options {
                 }
                 "--probe" => options.probe = Some(number(flag, value()?)?),
                 "--h2c" => options.speaks = Speaks::H2c,
-                "--abrupt" => options.abrupt = true,
+                "--abrupt" => options.at_term = AtTerm::End,
+                "--deaf" => options.at_term = AtTerm::Ignore,
+                "--log" => options.log = Some(value()?.into()),
                 "--sick" => options.sick = true,
                 other => return Err(format!("no such option: {other}")),
             }
@@ -170,13 +205,17 @@ async fn listen(options: &Options) -> Result<(), String> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let stopping = CancellationToken::new();
     let stop = stopping.clone();
-    let abrupt = options.abrupt;
+    let at_term = options.at_term;
     let signals = tokio::spawn(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if at_term != AtTerm::Ignore {
+                stop.cancel();
+            }
         }
-        stop.cancel();
     });
     tokio::select! {
         () = tokio::time::sleep(options.start_delay) => {}
@@ -191,16 +230,19 @@ async fn listen(options: &Options) -> Result<(), String> {
             .map_err(|error| format!("listen on port {}: {error}", options.port))?,
     };
     let name = options.replica.clone().unwrap_or_else(host_name);
-    let replica = Replica::new(&options.name, &name, stopping.clone());
-    replica.healthy.store(!options.sick, std::sync::atomic::Ordering::Relaxed);
-    let serving = serve(listener, replica, options.speaks);
-    if abrupt {
-        tokio::select! {
+    let mut replica = Replica::new(&options.name, &name, stopping.clone());
+    replica.healthy.store(!options.sick, Ordering::Relaxed);
+    if let Some(path) = &options.log {
+        let opened = File::options().create(true).append(true).open(path);
+        replica.log = Some(opened.map_err(|error| format!("open {}: {error}", path.display()))?);
+    }
+    let serving = serve(listener, Arc::new(replica), options.speaks);
+    match at_term {
+        AtTerm::End => tokio::select! {
             () = serving => {}
             () = stopping.cancelled() => {}
-        }
-    } else {
-        serving.await;
+        },
+        AtTerm::Drain | AtTerm::Ignore => serving.await,
     }
     signals.abort();
     Ok(())
@@ -243,6 +285,7 @@ async fn connection(stream: TcpStream, replica: Arc<Replica>, speaks: Speaks) {
     let stopping = replica.stopping.clone();
     let service = service_fn(move |request| answer::answer(request, Arc::clone(&replica), peer));
     let io = TokioIo::new(stream);
+    // Biased: a request that has arrived by then is read before its connection is closed.
     match speaks {
         Speaks::Http1 => {
             let serving = http1::Builder::new()
@@ -251,6 +294,7 @@ async fn connection(stream: TcpStream, replica: Arc<Replica>, speaks: Speaks) {
                 .with_upgrades();
             let mut serving = std::pin::pin!(serving);
             tokio::select! {
+                biased;
                 _ = serving.as_mut() => {}
                 () = stopping.cancelled() => {
                     serving.as_mut().graceful_shutdown();
@@ -264,6 +308,7 @@ async fn connection(stream: TcpStream, replica: Arc<Replica>, speaks: Speaks) {
                 .serve_connection(io, service);
             let mut serving = std::pin::pin!(serving);
             tokio::select! {
+                biased;
                 _ = serving.as_mut() => {}
                 () = stopping.cancelled() => {
                     serving.as_mut().graceful_shutdown();
@@ -299,9 +344,10 @@ mod tests {
 
     #[test]
     fn options_are_read() {
-        let options =
-            Options::parse(&words("--port 9000 --name music --start-delay 250 --h2c --abrupt"))
-                .expect("all known");
+        let options = Options::parse(&words(
+            "--port 9000 --name music --start-delay 250 --h2c --abrupt --log /told/requests",
+        ))
+        .expect("all known");
 
         assert_eq!(
             options,
@@ -311,7 +357,8 @@ mod tests {
                 replica: None,
                 start_delay: Duration::from_millis(250),
                 speaks: Speaks::H2c,
-                abrupt: true,
+                at_term: AtTerm::End,
+                log: Some("/told/requests".into()),
                 sick: false,
                 probe: None,
             }
