@@ -219,6 +219,10 @@ impl Pool {
         None
     }
 
+    pub(super) fn has_idle(&self) -> bool {
+        !self.idle.borrow().is_empty()
+    }
+
     fn is_young(&self, since: Instant) -> bool {
         self.idle_timeout.get().is_none_or(|limit| since.elapsed() < limit)
     }

@@ -56,6 +56,11 @@ pub async fn send_kept(
     }
     let is_upgrade = request.headers().contains_key(UPGRADE);
     let pool = pool::of(server);
+    if !request.method().is_idempotent() && pool.has_idle() {
+        // It can't be sent again once a byte of it is out, so what the system already knows of
+        // closed connections is looked at first: a task that yields goes on after that.
+        tokio::task::yield_now().await;
+    }
     let mut has_moved = false;
     loop {
         let mut refusal = None;

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::io::{Read, Write};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use http::Response;
@@ -313,5 +314,50 @@ fn a_request_not_sent_comes_back_as_it_was() {
             assert_eq!((back.uri().to_string(), back.headers().len()), ("/a?b".to_owned(), 1));
             assert_eq!(back.into_body().collect().await.unwrap().to_bytes(), "y");
         }
+    });
+}
+
+/// Answers one request on each of two connections, and closes the first one when told to.
+/// Returns its URL, what tells it, and what says that it has been done.
+fn closes_when_told() -> (String, mpsc::Sender<()>, mpsc::Receiver<()>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (close, told) = mpsc::channel();
+    let (done, closed) = mpsc::channel();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+            // An error: the test is over.
+            if told.recv().is_err() {
+                return;
+            }
+            drop(stream);
+            done.send(()).unwrap();
+        }
+    });
+    (url, close, closed)
+}
+
+#[test]
+fn a_connection_that_was_closed_meanwhile_costs_no_request_that_must_not_be_repeated() {
+    on_worker(async {
+        let (url, close, closed) = closes_when_told();
+        let transport = Transport::build(&TransportSettings::default()).unwrap();
+        let server = Server::parse(&url, false, &transport).unwrap();
+        let post = || Request::post("/").header("host", "x").body(Body::empty()).unwrap();
+        send(&server, None, post()).await.unwrap().lease.finish();
+
+        // The worker is busy while the server closes, so it has not heard of it.
+        close.send(()).unwrap();
+        closed.recv().unwrap();
+        let second = send(&server, None, post()).await;
+
+        assert_eq!(second.unwrap().response.status(), 200);
     });
 }
