@@ -359,7 +359,7 @@ impl LoadBalancer {
                 let error = std::io::Error::from(std::io::ErrorKind::InvalidData);
                 return account.answer(answer::failed(&Cause::Unreachable(error)));
             }
-            return switch(exchange, account, response);
+            return switch(exchange, account, replica, response);
         }
         if trip.asked_gzip {
             response = upstream::gzip::decode(response);
@@ -387,6 +387,7 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 fn switch(
     exchange: &mut Exchange,
     account: Account,
+    replica: &Replica,
     mut response: Response<Body>,
 ) -> Response<Body> {
     let server = upstream::server_side(&mut response);
@@ -397,10 +398,11 @@ fn switch(
     let held: Vec<_> =
         exchange.until_tunnel_ends.drain(..).filter_map(|held| held.upgrade()).collect();
     // Ends by itself, when either side does.
-    tokio::task::spawn_local(async move {
+    let tunnel = tokio::task::spawn_local(async move {
         let (up, down) = upstream::tunnel(client, server).await;
         account.end_upgrade(up, down);
         drop(held);
     });
+    replica.server.carries(&tunnel);
     response
 }

@@ -1,5 +1,6 @@
 //! A running server: what it is and how it is doing. Requests read one atomic.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
@@ -119,6 +120,22 @@ impl Replica {
     /// The engine says so. Wakes requests that wait for it.
     pub fn set_engine(&self, state: EngineState) {
         self.change(|inputs| inputs.set_engine(state));
+    }
+
+    /// Its address leads nowhere for now: its container was taken out of the network. What is
+    /// on its way there is left alone.
+    pub fn lose(&self) {
+        self.set_engine(EngineState::Gone);
+    }
+
+    /// It can't be reached any more: ends what is on its way there.
+    pub fn cut(&self) {
+        self.server.cut();
+    }
+
+    /// Its address, unless it is written as a name.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.server.ip()
     }
 
     /// New settings say so: counts only where they said something else before, since the

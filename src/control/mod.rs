@@ -1,6 +1,7 @@
 //! The reconcile task; start and stop of everything. Must never touch a request.
 
 pub mod export;
+mod lost;
 mod news;
 pub mod ocsp;
 mod pace;

@@ -2,6 +2,7 @@
 //! replicas' states on in between.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::lost::Lost;
 use super::news;
 use super::pace::Pace;
 use crate::compile::{self, Certificates, Context};
@@ -68,6 +70,13 @@ pub async fn run(
                     due = Some(pace.due(Instant::now()));
                 }
             }
+            () = sleep_until(reconciler.lost.due().unwrap_or_else(Instant::now)),
+                if reconciler.lost.due().is_some() =>
+            {
+                for cell in reconciler.lost.take_over(&reconciler.published.load(), Instant::now()) {
+                    cell.cut();
+                }
+            }
             count = changes.recv_many(&mut batch, BATCH), if is_open => {
                 // All providers have ended; what they said last still stands.
                 is_open = count > 0;
@@ -104,6 +113,7 @@ struct Reconciler {
     newer: HashMap<Arc<str>, ReplicaState>,
     /// States of containers as last passed on to their cells.
     known: HashMap<Arc<str>, ReplicaState>,
+    lost: Lost,
 }
 
 impl Reconciler {
@@ -117,6 +127,7 @@ impl Reconciler {
             certificates,
             newer: HashMap::new(),
             known: HashMap::new(),
+            lost: Lost::default(),
         }
     }
 
@@ -135,6 +146,10 @@ impl Reconciler {
             }
             Change::Replica { container, state } => {
                 self.replica(container, state);
+                false
+            }
+            Change::Moved { container, from } => {
+                self.moved(&container, &from);
                 false
             }
             Change::Engine(state) => {
@@ -166,6 +181,19 @@ impl Reconciler {
         }
         drop(table);
         self.newer.insert(container, state);
+    }
+
+    /// Addresses lead nowhere now; the new table follows.
+    fn moved(&mut self, container: &Arc<str>, from: &[IpAddr]) {
+        let table = self.published.load();
+        for cell in table.replicas.get(container).into_iter().flatten() {
+            if cell.ip().is_some_and(|ip| from.contains(&ip)) {
+                self.lost.add(cell);
+            }
+        }
+        // Should the container come back to the same address, its cell has to be told.
+        self.known.insert(Arc::clone(container), ReplicaState::Gone);
+        self.published.touch();
     }
 
     fn engine(&self, state: EngineState) {

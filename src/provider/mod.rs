@@ -3,6 +3,7 @@
 pub mod docker;
 pub mod file;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -21,6 +22,13 @@ pub enum Change {
         container: Arc<str>,
         /// The new state.
         state: ReplicaState,
+    },
+    /// A running container lost these addresses: it was taken out of a network.
+    Moved {
+        /// Full id.
+        container: Arc<str>,
+        /// Where it no longer is.
+        from: Vec<IpAddr>,
     },
     /// The connection to the engine.
     Engine(EngineState),

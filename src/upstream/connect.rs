@@ -15,9 +15,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::Cause;
 use super::pool::Shared;
 use super::server::{Place, Scheme, Server};
-use super::{Cause, Transport};
 use crate::message::Body;
 
 /// As Go's transport, which has no setting for it in Traefik.
@@ -47,10 +47,15 @@ pub(super) async fn connect(server: &Server, http1_only: bool) -> Result<Fresh, 
         })
         .await?;
     }
-    let stream = within(limit, dial(&server.place)).await?;
+    let stream = tokio::select! {
+        dialed = within(limit, dial(&server.place)) => dialed?,
+        () = server.pool.cut.wait() => {
+            return Err(unreachable(io::ErrorKind::NetworkUnreachable.into()));
+        }
+    };
     let Some(name) = &server.tls_name else {
         return match server.scheme {
-            Scheme::H2c => http2(stream, &server.transport).await,
+            Scheme::H2c => http2(stream, server).await,
             Scheme::Http | Scheme::Https => http1(stream, server).await,
         };
     };
@@ -59,7 +64,7 @@ pub(super) async fn connect(server: &Server, http1_only: bool) -> Result<Fresh, 
     let connector = TlsConnector::from(Arc::clone(config));
     let stream = within(Some(TLS_TIMEOUT), connector.connect(name.clone(), stream)).await?;
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        http2(stream, &server.transport).await
+        http2(stream, server).await
     } else {
         http1(stream, server).await
     }
@@ -107,19 +112,20 @@ where
     }
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(handshake)?;
     // Ends by itself: when the sender is dropped or the server closes.
-    tokio::task::spawn_local(async move {
+    let driver = tokio::task::spawn_local(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "connection to a server ended");
         }
     });
+    server.pool.cut.keep(driver.abort_handle());
     Ok(Fresh::Http1(sender))
 }
 
-async fn http2<S>(stream: S, transport: &Transport) -> Result<Fresh, Cause>
+async fn http2<S>(stream: S, server: &Server) -> Result<Fresh, Cause>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let settings = transport.settings();
+    let settings = server.transport.settings();
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
@@ -135,7 +141,7 @@ where
     let shared = Rc::new(Shared::new(sender));
     let limit = Rc::clone(&shared.limit);
     // Ends by itself: when all senders are dropped or the server closes.
-    tokio::task::spawn_local(async move {
+    let driver = tokio::task::spawn_local(async move {
         let driven = poll_fn(|cx| {
             let driven = Pin::new(&mut connection).poll(cx);
             limit.set(connection.current_max_send_streams());
@@ -145,6 +151,7 @@ where
             tracing::debug!(%error, "HTTP/2 connection to a server ended");
         }
     });
+    server.pool.cut.keep(driver.abort_handle());
     Ok(Fresh::Http2(shared))
 }
 

@@ -3,6 +3,7 @@
 
 mod bell;
 mod connect;
+mod cut;
 pub mod gzip;
 mod pool;
 mod protocols;

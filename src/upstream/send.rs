@@ -313,6 +313,10 @@ fn refused(server: &Server, error: hyper::Error) -> Cause {
     if error.is_parse_too_large() && !server.pool.sends_many_fields.swap(true, Ordering::Relaxed) {
         return Cause::Unreachable(io::Error::other(error));
     }
+    // hyper takes the end of what drove the connection for a mistake of ours.
+    if server.pool.cut.is_cut() {
+        return Cause::Unreachable(io::ErrorKind::NetworkUnreachable.into());
+    }
     cause(error)
 }
 

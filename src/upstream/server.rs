@@ -1,6 +1,6 @@
 //! A server's address, taken apart once.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -9,6 +9,7 @@ use http::{HeaderValue, Uri};
 use rustls::pki_types::ServerName;
 
 use super::Transport;
+use super::cut::Cut;
 
 /// The protocol spoken to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,7 @@ pub(super) struct PoolKey {
     pub(super) is_silent: AtomicBool,
     /// It sent an answer with more fields than a new connection takes at first.
     pub(super) sends_many_fields: AtomicBool,
+    pub(super) cut: Cut,
 }
 
 static POOLS: AtomicU64 = AtomicU64::new(0);
@@ -103,6 +105,7 @@ impl Server {
                 retired: AtomicBool::new(false),
                 is_silent: AtomicBool::new(false),
                 sends_many_fields: AtomicBool::new(false),
+                cut: Cut::default(),
             }),
         })
     }
@@ -120,6 +123,14 @@ impl Server {
         }
     }
 
+    /// Its address, unless it is written as a name.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match &self.place {
+            Place::Ip(address) => Some(address.ip()),
+            Place::Name(..) => None,
+        }
+    }
+
     /// No new connection is pooled, and pooled ones are closed within a second.
     pub fn retire(&self) {
         self.pool.retired.store(true, Ordering::Relaxed);
@@ -134,6 +145,19 @@ impl Server {
     /// Connections are pooled again.
     pub fn restore(&self) {
         self.pool.retired.store(false, Ordering::Relaxed);
+        self.pool.cut.mend();
+    }
+
+    /// Its address leads nowhere any more: ends its connections, with what is on its way over
+    /// them.
+    pub fn cut(&self) {
+        self.retire();
+        self.pool.cut.cut();
+    }
+
+    /// Has what carries a tunnel to it end with its connections.
+    pub fn carries(&self, tunnel: &tokio::task::JoinHandle<()>) {
+        self.pool.cut.keep(tunnel.abort_handle());
     }
 
     /// Opens and closes a TCP connection, to see whether it is answered.

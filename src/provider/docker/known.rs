@@ -2,6 +2,7 @@
 //! calls are made by `watch`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ pub(super) struct Step {
     pub(super) inspect: Option<Arc<str>>,
     /// Tell this state at once.
     pub(super) replica: Option<(Arc<str>, ReplicaState)>,
+    /// Tell that it no longer has these addresses.
+    pub(super) moved: Option<(Arc<str>, Vec<IpAddr>)>,
 }
 
 /// The containers that are known.
@@ -57,7 +60,7 @@ impl Known {
         let id = &event.container;
         let known = self.containers.get(id);
         let running = known.is_some_and(|container| container.state != ReplicaState::Gone);
-        let inspect = || Step { inspect: Some(Arc::clone(id)), replica: None };
+        let inspect = || Step { inspect: Some(Arc::clone(id)), ..Step::default() };
         match event.action {
             Action::Started if self.decoder.wants(&event.attributes) => inspect(),
             Action::Started => {
@@ -76,8 +79,8 @@ impl Known {
             Action::Removed => {
                 self.remove(id, now);
                 Step {
-                    inspect: None,
                     replica: running.then(|| (Arc::clone(id), ReplicaState::Gone)),
+                    ..Step::default()
                 }
             }
             Action::Moved
@@ -96,7 +99,7 @@ impl Known {
         }
         // A list does not tell the stop signal; nginx's QUIT is common, httpd's WINCH rare.
         let inspect = own.is_none().then(|| Arc::clone(id));
-        Step { inspect, replica: None }
+        Step { inspect, ..Step::default() }
     }
 
     /// Whether a signal other than the usual ones turned out to be the container's own.
@@ -117,7 +120,7 @@ impl Known {
         }
         Arc::make_mut(container).state = state;
         self.dirty |= self.decoder.update(container);
-        Step { inspect: None, replica: Some((Arc::clone(id), state)) }
+        Step { replica: Some((Arc::clone(id), state)), ..Step::default() }
     }
 
     /// The engine knows it no more.
@@ -165,7 +168,7 @@ impl Known {
             let runs = self.containers.get(id).is_some_and(|c| c.state != ReplicaState::Gone);
             self.remove(id, now);
             let gone = (Arc::clone(id), ReplicaState::Gone);
-            return Step { inspect: None, replica: runs.then_some(gone) };
+            return Step { replica: runs.then_some(gone), ..Step::default() };
         };
         let before = self.containers.get(id);
         if let Some(before) = before {
@@ -188,12 +191,17 @@ impl Known {
         if changed && state == ReplicaState::Gone {
             self.removed.ended(id, now);
         }
+        let from = before.map_or_else(Vec::new, |before| left(before, &found));
         let found = Arc::new(found);
         self.dirty |= self.decoder.update(&found);
         self.containers.insert(Arc::clone(id), found);
         // It may be the successor of one that was removed.
         self.sweep(now);
-        Step { inspect: None, replica: changed.then(|| (Arc::clone(id), state)) }
+        Step {
+            inspect: None,
+            replica: changed.then(|| (Arc::clone(id), state)),
+            moved: (!from.is_empty()).then(|| (Arc::clone(id), from)),
+        }
     }
 
     /// Compares a fresh list with what is known, but for the containers in `touched`, of
@@ -275,6 +283,23 @@ fn keep_address(before: &Container, found: &mut Container) {
     }
 }
 
+/// The addresses that a container had and no longer has, while it runs on.
+fn left(before: &Container, found: &Container) -> Vec<IpAddr> {
+    if [before.state, found.state].contains(&ReplicaState::Gone) {
+        return Vec::new();
+    }
+    let addresses = |container: &Container| -> Vec<IpAddr> {
+        container
+            .networks
+            .values()
+            .flat_map(|network| [network.ipv4, network.ipv6])
+            .flatten()
+            .collect()
+    };
+    let now = addresses(found);
+    addresses(before).into_iter().filter(|address| !now.contains(address)).collect()
+}
+
 /// Whether a list tells too little to find the container's server.
 fn lacks_detail(found: &Container) -> bool {
     found.state != ReplicaState::Gone && found.exposed.is_empty()
@@ -283,6 +308,7 @@ fn lacks_detail(found: &Container) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labels::Network;
     use crate::settings;
 
     const KEPT: Duration = Duration::from_secs(10);
@@ -314,6 +340,35 @@ mod tests {
     }
 
     #[test]
+    fn a_running_container_that_is_taken_out_of_a_network_has_left_its_address() {
+        let there = |addresses: &[&str], state| {
+            let place = |text: &&str| Network { ipv4: text.parse().ok(), ..Network::default() };
+            let networks = addresses.iter().map(|text| ((*text).to_owned(), place(text)));
+            Container { state, networks: networks.collect(), ..running("a") }
+        };
+        use ReplicaState::{Gone, Running, Stopping};
+        for (before, after, state, left) in [
+            (&["10.0.0.2"][..], &[][..], Running, &["10.0.0.2"][..]),
+            (&["10.0.0.2"], &["10.0.0.3"], Running, &["10.0.0.2"]),
+            (&["10.0.0.2", "10.1.0.2"], &["10.1.0.2"], Stopping, &["10.0.0.2"]),
+            (&["10.0.0.2"], &["10.0.0.2", "10.1.0.2"], Running, &[]),
+            // Its process ended: connections end with it, and what it said last may be read.
+            (&["10.0.0.2"], &[], Gone, &[]),
+        ] {
+            let mut known = known(&[there(before, Running)]);
+
+            let step = known.on_inspect(&"a".into(), Some(there(after, state)), Instant::now());
+
+            let left: Vec<IpAddr> = left.iter().map(|text| text.parse().unwrap()).collect();
+            assert_eq!(
+                step.moved.map_or(Vec::new(), |(_, from)| from),
+                left,
+                "{before:?} {after:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_start_asks_for_one_inspect_and_a_connect_before_it_for_none() {
         let mut known = known(&[]);
 
@@ -321,7 +376,7 @@ mod tests {
         let start = known.on_event(&event("a", Action::Started), Instant::now());
 
         assert_eq!(connect, Step::default());
-        assert_eq!(start, Step { inspect: Some("a".into()), replica: None });
+        assert_eq!(start, Step { inspect: Some("a".into()), ..Step::default() });
     }
 
     #[test]

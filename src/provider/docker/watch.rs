@@ -243,6 +243,9 @@ impl Watch {
             // A closed channel is seen by `follow`.
             drop(self.changes.send(Change::Replica { container, state }).await);
         }
+        if let Some((container, from)) = step.moved {
+            drop(self.changes.send(Change::Moved { container, from }).await);
+        }
         if let Some(id) = step.inspect {
             session.ask(id);
         }
