@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use crate::balance::{Replica, ReplicaState};
 use crate::table::Table;
 
-/// Long enough for a container to be moved to and fro, and for what was lost to be sent again.
-const MOMENT: Duration = Duration::from_secs(2);
+/// As long as a request waits for a server: a container that is back by then costs nothing, though a
+/// connection takes its time to find out.
+const MOMENT: Duration = Duration::from_secs(10);
 
 /// Cells that are given a moment, the oldest first.
 #[derive(Debug, Default)]

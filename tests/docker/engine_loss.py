@@ -2,68 +2,17 @@
 
 import os
 import re
-import selectors
-import socket
 import sys
-import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness import engine
 from harness.checks import Checks, Skip, equal, eventually
+from harness.cuttable import Cuttable
 from harness.proxy import Proxy, fresh
 from harness.web import Load
 
 checks = Checks("engine")
-
-
-class Cuttable:
-    """A socket in front of the engine's that can be taken away, as when the engine restarts."""
-
-    def __init__(self, path):
-        self.path, self.live, self.listener = path, [], None
-
-    def open(self):
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(self.path)
-        self.listener.listen(64)
-        threading.Thread(target=self.accept, args=[self.listener], daemon=True).start()
-
-    def accept(self, listener):
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(engine.SOCKET)
-            self.live += [client, server]
-            threading.Thread(target=self.pass_on, args=[client, server], daemon=True).start()
-
-    def pass_on(self, client, server):
-        with selectors.DefaultSelector() as both, client, server:
-            both.register(client, selectors.EVENT_READ, server)
-            both.register(server, selectors.EVENT_READ, client)
-            try:
-                while True:
-                    for key, _ in both.select():
-                        data = key.fileobj.recv(65536)
-                        if not data:
-                            return
-                        key.data.sendall(data)
-            except (OSError, ValueError):
-                return
-
-    def cut(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        os.unlink(self.path)
-        for stream in self.live:
-            try:
-                stream.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-        self.live = []
 
 
 class Given:

@@ -1,0 +1,87 @@
+"""The engine goes away under an open-loop load, and comes back."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from harness import engine
+from harness.checks import Checks, eventually
+from harness.cuttable import Cuttable
+from harness.deploy import TRAEFIK, Site
+
+checks = Checks("engine under load")
+
+# Set by tests/run where it started the engine itself, with live-restore, and starts it again when
+# it is killed: the file that holds its process id.
+OURS = os.environ.get("WHARF_TEST_DOCKERD")
+
+
+class Given(Site):
+    """A site whose engine's socket can be cut."""
+
+    def __init__(self):
+        # A socket's path must stay short.
+        self.socket = Cuttable(f"/tmp/{engine.RUN}d.sock")
+        super().__init__("deploysengine", endpoint=f"unix://{self.socket.path}")
+
+    def __enter__(self):
+        engine.need()
+        self.socket.open()
+        return super().__enter__()
+
+    def __exit__(self, *_):
+        super().__exit__()
+        if os.path.exists(self.socket.path):
+            self.socket.cut()
+
+    def connected(self):
+        return TRAEFIK or self.proxy.get("/api/wharf/engine")["connected"]
+
+
+@checks("engine socket cut while one replica goes and one comes, and restored")
+def _(site):
+    with site.app("unseen", 3) as app:
+        gone, *left = app.replicas
+        site.socket.cut()
+        app.some()
+        app.call("stop", gone, t=10)
+        new = app.start()
+        app.answers(*left)
+        site.socket.open()
+        eventually(20, site.connected)
+        app.answers(new, *left)
+        return app.judge()
+
+
+@checks("engine killed and started again, with live-restore")
+def _(site):
+    with site.app("survivor", 2) as app:
+        if OURS:
+            killed = int(Path(OURS).read_text())
+            os.kill(killed, signal.SIGKILL)
+            app.some()
+            eventually(30, lambda: int(Path(OURS).read_text()) != killed and answers())
+            how = ""
+        else:
+            # Never anybody else's engine: what the proxy sees of it is taken away.
+            site.socket.cut()
+            app.some(200)
+            site.socket.open()
+            how = "; stand-in: this engine is not the tests' own"
+        eventually(20, site.connected)
+        app.answers(app.start())
+        return app.judge() + how
+
+
+def answers():
+    """Whether the engine does."""
+    try:
+        return bool(engine.call("GET", "/version"))
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(checks.run(Given()))
