@@ -94,6 +94,7 @@ impl Replica {
         let mut inputs = self.inputs();
         let before = self.state();
         let refused = inputs.refuses();
+        let was_asked = inputs.is_last_resort(before);
         what(&mut inputs);
         let (after, reason) = inputs.judge(self.has_health_check, now);
         let is_news = after != before || inputs.reason != reason || inputs.refuses() != refused;
@@ -114,7 +115,7 @@ impl Replica {
             let (from, to) = (before.as_str(), after.as_str());
             tracing::info!(service, server = %self.url, from, to, reason = %reason, "server");
         }
-        Turn { before, after, is_news }
+        Turn { before, after, was_asked, is_news }
     }
 
     /// The engine says so. Wakes requests that wait for it.
@@ -317,6 +318,8 @@ impl Replica {
 struct Turn {
     before: ReplicaState,
     after: ReplicaState,
+    /// Though not ready, it was asked when nobody was.
+    was_asked: bool,
     is_news: bool,
 }
 
@@ -324,7 +327,8 @@ impl Turn {
     /// One that took requests, or was about to, does so no longer: another may be on its way.
     fn has_left(&self) -> bool {
         use ReplicaState::{Draining, Gone, Paused, Ready, Starting};
-        let was_here = matches!(self.before, Ready | Starting | Draining);
+        // One that refuses is out before a busy engine says that it was told to stop.
+        let was_here = self.was_asked || matches!(self.before, Ready | Starting | Draining);
         was_here && self.before != self.after && matches!(self.after, Draining | Gone | Paused)
     }
 }

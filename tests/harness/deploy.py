@@ -1,4 +1,8 @@
-"""Replicas of an application that come and go behind a proxy, under an open-loop load."""
+"""Replicas of an application that come and go behind a proxy, under an open-loop load.
+
+A scenario is a check in tests/docker/deploys*.py: `with site.app(...) as app`, do something to
+`app.replicas` or `site.proxy`, wait for what shows that it has happened, `return app.judge()`. With
+WHARF_TEST_TRAEFIK nothing is judged, and the figures are Traefik's."""
 
 import json
 import os

@@ -317,6 +317,29 @@ fn a_draining_replica_gets_requests_only_when_nobody_else_can() {
 }
 
 #[test]
+fn one_that_refused_before_its_stop_was_told_is_waited_for() {
+    on_worker(async {
+        let url = refusing().await;
+        let service = service(settings(vec![container(&url, "a", EngineState::Running)]));
+        let replica = Arc::clone(&service.replicas()[0]);
+        for _ in 0..3 {
+            replica.request_failed(true, None);
+        }
+        assert_eq!(replica.state(), ReplicaState::Unhealthy);
+
+        replica.set_engine(EngineState::Stopping);
+        replica.request_failed(true, None);
+        let asking = {
+            let service = Arc::clone(&service);
+            tokio::task::spawn_local(async move { ask(&service, get("/")).await.status() })
+        };
+
+        eventually("waiting", || service.waiting() == 1).await;
+        asking.abort();
+    });
+}
+
+#[test]
 fn a_restart_of_the_only_container_delays_and_fails_nothing() {
     on_worker(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
