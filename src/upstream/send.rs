@@ -56,11 +56,7 @@ pub async fn send_kept(
     }
     let is_upgrade = request.headers().contains_key(UPGRADE);
     let pool = pool::of(server);
-    if !request.method().is_idempotent() && pool.has_idle() {
-        // It can't be sent again once a byte of it is out, so what the system already knows of
-        // closed connections is looked at first: a task that yields goes on after that.
-        tokio::task::yield_now().await;
-    }
+    hear_of_closed(&pool, request.method()).await;
     let mut has_moved = false;
     loop {
         let mut refusal = None;
@@ -138,6 +134,14 @@ async fn reach(server: &Server, pool: &Rc<Pool>, http1_only: bool) -> Result<(Fr
         biased;
         found = connection(server, pool, http1_only) => found,
         () = pool.silent(|| true) => Err(silent()),
+    }
+}
+
+/// What must not be sent twice can't be sent again once a byte of it is out, so what the system
+/// already knows of closed connections is looked at first: a task that yields goes on after that.
+async fn hear_of_closed(pool: &Pool, method: &Method) {
+    if !method.is_idempotent() && pool.has_idle() {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -341,12 +341,12 @@ mod tests {
 
     #[test]
     fn a_running_container_that_is_taken_out_of_a_network_has_left_its_address() {
+        use ReplicaState::{Gone, Running, Stopping};
         let there = |addresses: &[&str], state| {
             let place = |text: &&str| Network { ipv4: text.parse().ok(), ..Network::default() };
             let networks = addresses.iter().map(|text| ((*text).to_owned(), place(text)));
             Container { state, networks: networks.collect(), ..running("a") }
         };
-        use ReplicaState::{Gone, Running, Stopping};
         for (before, after, state, left) in [
             (&["10.0.0.2"][..], &[][..], Running, &["10.0.0.2"][..]),
             (&["10.0.0.2"], &["10.0.0.3"], Running, &["10.0.0.2"]),
