@@ -77,6 +77,9 @@ fn with_company(sample: &Setting) -> Vec<Setting> {
     if sample.path.starts_with("providers.file") {
         add("providers.file.filename", "/dynamic.yml");
     }
+    if sample.path.starts_with("log.otlp") || sample.path.starts_with("accessLog.otlp") {
+        add("experimental.otlplogs", "true");
+    }
     if sample.path.contains("redirections") {
         add("entryPoints.web.http.redirections.entryPoint.to", ":443");
     }
@@ -245,7 +248,7 @@ fn every_option_is_taken_or_refused_by_its_name_from_every_source() {
         }
         assert!(row.tier > 1 || is_section, "tier 1, but refused: {}", row.path);
     }
-    assert!(taken > 100 && refused > 100, "{taken} taken, {refused} refused");
+    assert!(taken > 100 && refused > 20, "{taken} taken, {refused} refused");
 }
 
 #[test]

@@ -4,15 +4,16 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
+use super::answer;
 use super::forward::LoadBalancer;
 use super::replica::Replica;
 use crate::message::{Body, BodyError, Connection, Exchange, Protocol, Watch};
-use crate::observe::{Requests, Sample};
-use crate::upstream::Lease;
+use crate::observe::{Requests, Sample, Took};
+use crate::upstream::{Cause, Lease};
 
 /// The client went away before there was an answer.
 const CLIENT_CLOSED: u16 = 499;
@@ -109,6 +110,44 @@ impl Account {
     pub(super) fn enter(&mut self, replica: &Arc<Replica>) {
         replica.enter();
         self.replica = Some(Arc::clone(replica));
+    }
+
+    /// It answered after so long.
+    pub(super) fn sent(
+        &self,
+        exchange: &Exchange,
+        url: &str,
+        status: StatusCode,
+        duration: Duration,
+    ) {
+        if self.counted {
+            let took = Took {
+                host: url,
+                method: &self.method,
+                code: status.as_u16(),
+                version: Version::HTTP_11,
+                scheme: exchange.scheme(),
+                duration,
+            };
+            self.owner.metrics().sent(self.worker, &took);
+        }
+    }
+
+    /// It did not answer: told as what the client would be told.
+    pub(super) fn unanswered(
+        &self,
+        exchange: &mut Exchange,
+        url: &str,
+        cause: &Cause,
+        asked: Option<tokio::time::Instant>,
+    ) {
+        let status = answer::failed(cause).status();
+        if let Some(trace) = &mut exchange.trace {
+            trace.answered(status.as_u16(), None);
+        }
+        if let Some(asked) = asked {
+            self.sent(exchange, url, status, asked.elapsed());
+        }
     }
 
     /// It did not answer.

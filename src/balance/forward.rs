@@ -102,21 +102,22 @@ pub(super) async fn forward(
             trace.send(&mut request, &replica.url, exchange.served.retries);
         }
         let informational = exchange.informational.as_ref();
-        let asked = balancer.settings.strategy.is_timed().then(Instant::now);
+        let asked = balancer.is_timed().then(Instant::now);
         let sent =
             upstream::send_kept(&replica.server, informational, request, trip.spare.as_ref());
         let failure = match sent.await {
             Ok(reply) => {
-                if let Some(asked) = asked {
-                    replica.times.add(asked.elapsed());
+                if let Some(took) = asked.map(|asked| asked.elapsed()) {
+                    replica.times.add(took);
+                    account.sent(exchange, &replica.url, reply.response.status(), took);
                 }
                 return balancer.respond(exchange, &trip, &replica, account, reply);
             }
             Err(failure) => failure,
         };
-        if let Some(trace) = &mut exchange.trace {
-            let (SendError::NotSent(_, cause) | SendError::Sent(cause)) = &failure;
-            trace.answered(answer::failed(cause).status().as_u16(), None);
+        let (SendError::NotSent(_, cause) | SendError::Sent(cause)) = &failure;
+        if exchange.trace.is_some() || asked.is_some() {
+            account.unanswered(exchange, &replica.url, cause, asked);
         }
         account.leave();
         if account.client_failed() {
@@ -164,6 +165,11 @@ fn is_broken(cause: &Cause) -> bool {
 }
 
 impl LoadBalancer {
+    /// Somebody wants to know how long servers take.
+    fn is_timed(&self) -> bool {
+        self.settings.strategy.is_timed() || self.metrics.tells_sent()
+    }
+
     /// All that is done to a request once, whichever server it goes to.
     fn prepare(&self, exchange: &Exchange, request: &mut Request<Body>) -> Trip {
         let claim = self.cookie.as_ref().map(|cookie| self.claimed(cookie, request.headers()));

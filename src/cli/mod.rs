@@ -2,6 +2,7 @@
 
 mod check;
 pub mod demo;
+mod exports;
 mod healthcheck;
 mod help;
 mod run;

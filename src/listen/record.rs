@@ -15,7 +15,7 @@ use crate::message::forwarded::X_FORWARDED_FOR;
 use crate::message::trace::{Arrival, Trace, Verbosity};
 use crate::message::{Exchange, Protocol, Served};
 use crate::model::Provider;
-use crate::observe::{Captured, Line, Sample};
+use crate::observe::{Captured, Line, Sample, Took};
 use crate::route::Route;
 
 /// The client went away before an answer.
@@ -35,7 +35,7 @@ pub(super) struct Record {
     method: Method,
     version: Version,
     status: u16,
-    /// Kept for the access log only.
+    /// Kept for the access log only; the host for what collectors are told, too.
     uri: Uri,
     host: Option<HeaderValue>,
     forwarded_for: Option<HeaderValue>,
@@ -100,6 +100,9 @@ impl Record {
             self.request_headers = log.capture(headers);
             // As Traefik: who the trusted proxies in front say the client is.
             self.forwarded_for = headers.get(X_FORWARDED_FOR).cloned();
+        }
+        if worker.metrics.tells_served() {
+            self.host = headers.get(HOST).cloned();
         }
         if worker.metrics.needs_headers() {
             self.labels = Some(headers.clone());
@@ -192,6 +195,18 @@ impl Record {
         let entry = &self.client.entry;
         if self.route.as_ref().map_or(entry.observed.counted, |route| route.counted) {
             self.client.entry.requests.record(worker.index, &sample);
+            if worker.metrics.tells_served() {
+                let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+                let took = Took {
+                    host: host.unwrap_or_default(),
+                    method: &self.method,
+                    code: self.status,
+                    version: self.version,
+                    scheme: self.exchange.scheme(),
+                    duration,
+                };
+                worker.metrics.served(worker.index, &took);
+            }
         }
         if let Some(route) = &self.route {
             route.metrics.record(worker.index, &sample);

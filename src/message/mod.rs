@@ -227,6 +227,16 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// What the client's URL begins with, as X-Forwarded-Proto says it.
+    pub fn scheme(&self) -> &'static str {
+        match (self.protocol == Protocol::WebSocket, self.secure) {
+            (false, false) => "http",
+            (false, true) => "https",
+            (true, false) => "ws",
+            (true, true) => "wss",
+        }
+    }
+
     /// Another exchange for a copy of the same request, which the client is not told of.
     #[must_use]
     pub fn of_copy(&self) -> Self {

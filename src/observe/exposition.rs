@@ -10,9 +10,11 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::metrics::{Kept, Metrics, ScopeName, all, sweep};
+use super::kept::{Kept, Reader, all};
+use super::labels::{family_of, key_labels, scope_labels};
+use super::metrics::{Metrics, ScopeName};
 use super::process::Process;
-use super::series::{Key, Scope};
+use super::series::Scope;
 
 /// Prints the metrics.
 #[derive(Debug)]
@@ -22,8 +24,6 @@ pub struct Exposition {
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
-
-type Labels<'a> = Vec<(&'a str, &'a str)>;
 
 impl Exposition {
     /// An exposition of these metrics.
@@ -92,8 +92,8 @@ impl Collector for Everything {
         let metrics = &*self.0;
         self.process_wide(&mut encoder)?;
         self.connections_and_tls(&mut encoder)?;
-        let scopes = sweep(&metrics.scopes);
-        let shown = metrics.shown;
+        let scopes = metrics.alive(&metrics.scopes, Reader::Scrape);
+        let shown = metrics.scrape.shown;
         for (on, family) in [
             (shown.entry_points, "entrypoint"),
             (shown.routers, "router"),
@@ -110,29 +110,6 @@ impl Collector for Everything {
         }
         process(&mut encoder, &Process::read(metrics.started))
     }
-}
-
-fn family_of(name: &ScopeName) -> &'static str {
-    match name {
-        ScopeName::EntryPoint(_) => "entrypoint",
-        ScopeName::Router { .. } => "router",
-        ScopeName::Service(_) => "service",
-    }
-}
-
-fn scope_labels(name: &ScopeName) -> Labels<'_> {
-    match name {
-        ScopeName::EntryPoint(name) => vec![("entrypoint", name)],
-        ScopeName::Router { router, service } => vec![("router", router), ("service", service)],
-        ScopeName::Service(name) => vec![("service", name)],
-    }
-}
-
-/// A series' labels, in the order that Traefik prints them.
-fn key_labels<'a>(code: &'a str, key: Key, scope: &Labels<'a>) -> Labels<'a> {
-    let mut labels = vec![("code", code), ("method", key.method()), ("protocol", key.protocol())];
-    labels.extend(scope.iter().copied());
-    labels
 }
 
 impl Everything {
@@ -186,7 +163,7 @@ impl Everything {
         let help = "How many open connections exist, by entryPoint and protocol";
         let mut family =
             encoder.encode_descriptor("traefik_open_connections", help, None, MetricType::Gauge)?;
-        for ((entry_point, protocol), open) in sweep(&metrics.connections) {
+        for ((entry_point, protocol), open) in metrics.alive(&metrics.connections, Reader::Scrape) {
             let labels = vec![("entrypoint", &*entry_point), ("protocol", protocol)];
             family.encode_family(&labels)?.encode_gauge(&open.load(Relaxed))?;
         }
@@ -215,7 +192,7 @@ impl Everything {
             }
         }
         drop(orders);
-        if !metrics.shown.entry_points {
+        if !metrics.scrape.shown.entry_points {
             return Ok(());
         }
         let help = "How many HTTP requests with TLS processed on an entrypoint, partitioned by TLS version and TLS cipher used";
@@ -266,8 +243,9 @@ impl Everything {
         let mut histogram = encoder.encode_descriptor(&name, &help, None, MetricType::Histogram)?;
         for (scope, code, key, totals) in &series {
             let labels = key_labels(code, *key, &scope_labels(scope));
-            let bounds = self.0.bounds.iter().copied().chain([f64::INFINITY]);
-            let buckets: Vec<_> = bounds.zip(totals.buckets.iter().copied()).collect();
+            let view = &self.0.scrape;
+            let bounds = view.bounds.iter().copied().chain([f64::INFINITY]);
+            let buckets: Vec<_> = bounds.zip(view.buckets(&totals.buckets)).collect();
             histogram.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
                 totals.sum_seconds,
                 totals.count,
@@ -355,14 +333,14 @@ impl Everything {
 
     fn services(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "How many request retries happened on a service";
-        by_service(encoder, "traefik_service_retries", help, &self.0.retries)?;
+        by_service(encoder, "traefik_service_retries", help, &self.0, &self.0.retries)?;
         let help = "How many copies for mirrors were not made, too many being on their way";
-        by_service(encoder, "wharf_mirror_copies_dropped", help, &self.0.dropped_copies)?;
+        by_service(encoder, "wharf_mirror_copies_dropped", help, &self.0, &self.0.dropped_copies)?;
         let help = "How many requests waited for a server in vain, or met too many that wait";
-        by_service(encoder, "wharf_hold_refused", help, &self.0.servers.refused)?;
+        by_service(encoder, "wharf_hold_refused", help, &self.0, &self.0.servers.refused)?;
         let help = "How many times a server was taken out that failed where the others did not";
-        by_service(encoder, "wharf_ejections", help, &self.0.servers.ejections)?;
-        self.0.servers.encode(encoder)?;
+        by_service(encoder, "wharf_ejections", help, &self.0, &self.0.servers.ejections)?;
+        self.0.encode_servers(encoder)?;
         let help = "service server is up, described by gauge value of 0 or 1";
         let mut family = encoder.encode_descriptor(
             "traefik_service_server_up",
@@ -370,7 +348,7 @@ impl Everything {
             None,
             MetricType::Gauge,
         )?;
-        for ((service, url), up) in sweep(&self.0.server_up) {
+        for ((service, url), up) in self.0.alive(&self.0.server_up, Reader::Scrape) {
             let labels = vec![("service", &*service), ("url", &*url)];
             family.encode_family(&labels)?.encode_gauge(&up.load(Relaxed))?;
         }
@@ -383,10 +361,11 @@ fn by_service(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
+    metrics: &Metrics,
     counts: &Kept<Arc<str>, AtomicU64>,
 ) -> fmt::Result {
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for (service, count) in sweep(counts) {
+    for (service, count) in metrics.alive(counts, Reader::Scrape) {
         let count = count.load(Relaxed);
         if count > 0 {
             let labels = vec![("service", &*service)];
@@ -444,7 +423,7 @@ mod tests {
 
     fn metrics() -> Arc<Metrics> {
         let prometheus = settings::Prometheus::default();
-        Metrics::new(&settings::Metrics { add_internals: false, prometheus: Some(prometheus) }, 2)
+        Metrics::new(&settings::Metrics { prometheus: Some(prometheus), ..Default::default() }, 2)
     }
 
     fn sample(code: u16, millis: u64) -> Sample<'static> {

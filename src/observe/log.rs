@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -12,18 +12,23 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use super::push::nanos;
 use super::rotate::{Policy, Sink};
+use crate::otlp::{Queue, Record, Severity, Writer};
 use crate::problem::{Code, Origin, Problem};
 use crate::settings;
 
 static SINK: OnceLock<Mutex<Sink>> = OnceLock::new();
 
-/// Starts the log. Call once; later calls change nothing. A level or format that nobody
+/// Starts the log; with a queue, a collector is told, too. Call once; later calls change nothing. A level or format that nobody
 /// knows is returned as a problem and the default is used, as in Traefik.
 ///
 /// # Errors
 /// The file that can't be opened.
-pub fn init(settings: Option<&settings::Log>) -> Result<Vec<Problem>, Problem> {
+pub fn init(
+    settings: Option<&settings::Log>,
+    records: Option<Queue>,
+) -> Result<Vec<Problem>, Problem> {
     let settings = settings.cloned().unwrap_or_default();
     let mut problems = Vec::new();
     let level = level(&settings.level).unwrap_or_else(|| {
@@ -49,7 +54,7 @@ pub fn init(settings: Option<&settings::Log>) -> Result<Vec<Problem>, Problem> {
     let colour =
         matches!(sink, Sink::Stdout) && !settings.no_color && std::io::stdout().is_terminal();
     if SINK.set(Mutex::new(sink)).is_ok() {
-        let layer = Lines { json, colour }.with_filter(level);
+        let layer = Lines { json, colour, records }.with_filter(level);
         // Somebody else's subscriber (a test's) stays in force.
         let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer));
     }
@@ -90,6 +95,8 @@ fn level(name: &str) -> Option<LevelFilter> {
 struct Lines {
     json: bool,
     colour: bool,
+    /// What a collector is to be told.
+    records: Option<Queue>,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -101,6 +108,9 @@ impl<S: Subscriber> Layer<S> for Lines {
         }
         let mut fields = Fields::default();
         event.record(&mut fields);
+        if let Some(records) = &self.records {
+            records.put(record(*metadata.level(), &fields), 1);
+        }
         let now = OffsetDateTime::now_utc();
         let now = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default();
         let line = if self.json {
@@ -138,6 +148,28 @@ impl Fields {
             self.others.push((field.name(), value));
         }
     }
+}
+
+/// As Traefik tells its log: the text is the body, the fields are attributes.
+fn record(level: Level, fields: &Fields) -> Vec<u8> {
+    let mut attributes = Record::attributes();
+    for (key, value) in &fields.others {
+        attributes.text(key, value);
+    }
+    let now = nanos(SystemTime::now());
+    let severity = match level {
+        Level::TRACE => Severity::Trace,
+        Level::DEBUG => Severity::Debug,
+        Level::INFO => Severity::Info,
+        Level::WARN => Severity::Warn,
+        Level::ERROR => Severity::Error,
+    };
+    let body = &*fields.message;
+    let record =
+        Record { time: now, observed: now, severity, level: "", body, attributes, span: None };
+    let mut out = Writer::default();
+    record.write(&mut out);
+    out.into_bytes()
 }
 
 fn common_line(level: Level, now: &str, fields: &Fields, colour: bool) -> String {

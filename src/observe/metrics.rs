@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use super::conventions::{Durations, Side, Took, without_path};
 use super::history::History;
+use super::kept::{Kept, Reader, keep, sweep};
 use super::series::{Key, Scope};
 use super::servers::{Holding, Servers, Waits};
+use super::view::{View, Views, views};
 use crate::message::{Protocol, TlsInfo};
 use crate::settings;
 
@@ -43,6 +46,8 @@ struct Handle {
     retries: Option<Arc<AtomicU64>>,
     holding: Option<Holding>,
     header_labels: Arc<[http::HeaderName]>,
+    /// Of what is sent to servers.
+    sent: Option<Arc<Durations>>,
 }
 
 impl Requests {
@@ -80,6 +85,18 @@ impl Requests {
         }
     }
 
+    /// Whether [`Requests::sent`] counts.
+    pub fn tells_sent(&self) -> bool {
+        self.0.as_ref().is_some_and(|handle| handle.sent.is_some())
+    }
+
+    /// Counts a request that was sent to a server, whose URL is the host.
+    pub fn sent(&self, worker: usize, took: &Took<'_>) {
+        if let Some(sent) = self.0.as_ref().and_then(|handle| handle.sent.as_ref()) {
+            sent.record(worker, &Took { host: without_path(took.host), ..*took });
+        }
+    }
+
     /// Counts a finished request. Lock-free once its status, method and protocol were seen.
     pub fn record(&self, worker: usize, sample: &Sample<'_>) {
         let Some(handle) = &self.0 else { return };
@@ -111,47 +128,6 @@ pub(super) enum ScopeName {
     Service(Arc<str>),
 }
 
-#[derive(Debug)]
-pub(super) struct Entry<T> {
-    pub(super) value: Arc<T>,
-    /// Nothing but this registry held it at the last scrape: it goes at the next one.
-    doomed: bool,
-}
-
-/// Things by name that go one scrape after nobody holds them any more, as in Traefik.
-pub(super) type Kept<K, T> = Mutex<BTreeMap<K, Entry<T>>>;
-
-pub(super) fn keep<K: Ord + Clone, T>(
-    map: &Kept<K, T>,
-    name: &K,
-    make: impl FnOnce() -> T,
-) -> Arc<T> {
-    let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
-    let entry =
-        map.entry(name.clone()).or_insert_with(|| Entry { value: Arc::new(make()), doomed: false });
-    entry.doomed = false;
-    Arc::clone(&entry.value)
-}
-
-/// Takes what is alive, and drops what nobody held at the last call either.
-pub(super) fn sweep<K: Ord + Clone, T>(map: &Kept<K, T>) -> Vec<(K, Arc<T>)> {
-    let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
-    map.retain(|_, entry| {
-        let unheld = Arc::strong_count(&entry.value) == 1;
-        let keep = !(unheld && entry.doomed);
-        entry.doomed = unheld;
-        keep
-    });
-    map.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.value))).collect()
-}
-
-/// Everything there is. For what is counted by connections and belongs to an entry point: it
-/// stays when none is open.
-pub(super) fn all<K: Ord + Clone, T>(map: &Kept<K, T>) -> Vec<(K, Arc<T>)> {
-    let map = map.lock().unwrap_or_else(PoisonError::into_inner);
-    map.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.value))).collect()
-}
-
 /// A gauge that is set from anywhere.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<AtomicI64>);
@@ -176,10 +152,19 @@ impl Gauge {
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
-    pub(super) bounds: Arc<[f64]>,
+    /// All bounds that anybody wants of the histograms.
+    bounds: Arc<[f64]>,
     pub(super) header_labels: Arc<[(String, http::HeaderName)]>,
     header_names: Arc<[http::HeaderName]>,
-    pub(super) shown: Shown,
+    /// What `/metrics` shows.
+    pub(super) scrape: View,
+    /// What a collector is told.
+    pub(super) push: View,
+    /// Under the names of OpenTelemetry's conventions: requests that came, and that were sent.
+    pub(super) served: Option<Durations>,
+    pub(super) sent: Option<Arc<Durations>>,
+    /// Who reads these metrics, as bits of [`Reader`].
+    readers: u8,
     workers: usize,
     add_internals: bool,
     pub(super) scopes: Kept<ScopeName, Scope>,
@@ -210,25 +195,16 @@ pub(super) type TlsName = (Arc<str>, &'static str, &'static str);
 /// One certificate's labels: cn, serial, sans.
 pub(super) type Certificate = (String, String, String);
 
-/// Which request series `/metrics` shows.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shown {
-    pub(super) entry_points: bool,
-    pub(super) routers: bool,
-    pub(super) services: bool,
-}
-
 impl Metrics {
-    /// Metrics for that many workers. Services are counted even when `/metrics` is off, since
-    /// the dashboard shows them.
+    /// Metrics for that many workers. Services are counted even when nobody is told of metrics,
+    /// since the dashboard shows them.
     pub fn new(settings: &settings::Metrics, workers: usize) -> Arc<Self> {
-        let prometheus = settings.prometheus.clone();
-        let on = prometheus.is_some();
-        let prometheus = prometheus.unwrap_or_default();
-        let mut bounds: Vec<f64> =
-            prometheus.buckets.iter().copied().filter(|b| b.is_finite()).collect();
-        bounds.sort_by(f64::total_cmp);
-        bounds.dedup();
+        let Views { bounds, scrape, push } = views(settings);
+        let prometheus = settings.prometheus.clone().unwrap_or_default();
+        let (is_scraped, is_pushed) = (settings.prometheus.is_some(), settings.otlp.is_some());
+        let durations = |side, bounds: &[f64]| Durations::new(side, bounds, workers);
+        let readers = [(is_scraped, Reader::Scrape), (is_pushed, Reader::Push)];
+        let readers = readers.iter().filter(|(is_there, _)| *is_there);
         let labels: Vec<_> = prometheus
             .header_labels
             .iter()
@@ -241,11 +217,11 @@ impl Metrics {
                 .map(|(_, name): &(_, http::HeaderName)| name.clone())
                 .collect(),
             header_labels: labels.into(),
-            shown: Shown {
-                entry_points: on && prometheus.add_entry_points_labels,
-                routers: on && prometheus.add_routers_labels,
-                services: on && prometheus.add_services_labels,
-            },
+            scrape,
+            served: is_pushed.then(|| durations(Side::Server, &push.bounds)),
+            sent: is_pushed.then(|| Arc::new(durations(Side::Client, &push.bounds))),
+            push,
+            readers: readers.fold(0, |bits, (_, reader)| bits | *reader as u8),
             workers,
             add_internals: settings.add_internals,
             scopes: Kept::default(),
@@ -269,6 +245,15 @@ impl Metrics {
         })
     }
 
+    /// What of these is alive, and what was not yet told for the last time.
+    pub(super) fn alive<K: Ord + Clone, T>(
+        &self,
+        map: &Kept<K, T>,
+        reader: Reader,
+    ) -> Vec<(K, Arc<T>)> {
+        sweep(map, reader, self.readers)
+    }
+
     /// Whether requests to internal services count.
     pub fn counts_internals(&self) -> bool {
         self.add_internals
@@ -279,6 +264,18 @@ impl Metrics {
         !self.header_names.is_empty()
     }
 
+    /// Whether [`Metrics::served`] counts.
+    pub fn tells_served(&self) -> bool {
+        self.served.is_some()
+    }
+
+    /// Counts a request that came, whatever became of it.
+    pub fn served(&self, worker: usize, took: &Took<'_>) {
+        if let Some(served) = &self.served {
+            served.record(worker, took);
+        }
+    }
+
     fn requests(&self, name: &ScopeName) -> Requests {
         let scope = keep(&self.scopes, name, || Scope::new(&self.bounds, self.workers));
         let (retries, holding) = match name {
@@ -287,13 +284,14 @@ impl Metrics {
             }
             ScopeName::EntryPoint(_) | ScopeName::Router { .. } => (None, None),
         };
+        let sent = retries.as_ref().and(self.sent.as_ref()).map(Arc::clone);
         let header_labels = Arc::clone(&self.header_names);
-        Requests(Some(Handle { scope, retries, holding, header_labels }))
+        Requests(Some(Handle { scope, retries, holding, header_labels, sent }))
     }
 
     /// Handles of an entry point.
     pub fn entry_point(&self, name: &str) -> Requests {
-        if !self.shown.entry_points {
+        if !(self.scrape.shown.entry_points || self.push.shown.entry_points) {
             return Requests::off();
         }
         self.requests(&ScopeName::EntryPoint(name.into()))
@@ -301,7 +299,7 @@ impl Metrics {
 
     /// Handles of a router and its service, qualified names.
     pub fn router(&self, router: &str, service: &str) -> Requests {
-        if !self.shown.routers {
+        if !(self.scrape.shown.routers || self.push.shown.routers) {
             return Requests::off();
         }
         self.requests(&ScopeName::Router { router: router.into(), service: service.into() })
@@ -418,22 +416,22 @@ mod tests {
     fn a_vanished_service_is_shown_once_more_and_then_gone() {
         let metrics = Metrics::new(&settings::Metrics::default(), 1);
         let handle = metrics.service("web@docker");
-        assert_eq!(sweep(&metrics.scopes).len(), 1);
+        assert_eq!(metrics.alive(&metrics.scopes, Reader::Scrape).len(), 1);
         drop(handle);
 
-        assert_eq!(sweep(&metrics.scopes).len(), 1);
-        assert_eq!(sweep(&metrics.scopes).len(), 0);
+        assert_eq!(metrics.alive(&metrics.scopes, Reader::Scrape).len(), 1);
+        assert_eq!(metrics.alive(&metrics.scopes, Reader::Scrape).len(), 0);
     }
 
     #[test]
     fn a_service_that_comes_back_goes_on_counting() {
         let metrics = Metrics::new(&settings::Metrics::default(), 1);
         drop(metrics.service("web@docker"));
-        sweep(&metrics.scopes);
+        metrics.alive(&metrics.scopes, Reader::Scrape);
         let _handle = metrics.service("web@docker");
-        sweep(&metrics.scopes);
+        metrics.alive(&metrics.scopes, Reader::Scrape);
 
-        assert_eq!(sweep(&metrics.scopes).len(), 1);
+        assert_eq!(metrics.alive(&metrics.scopes, Reader::Scrape).len(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::message::Protocol;
 
@@ -37,15 +37,20 @@ pub(super) struct Key {
 
 /// Methods as Traefik counts them; anything else is one series, so that a client can't
 /// make series at will (security.md section 8).
-const METHODS: [&str; 9] =
+pub(super) const METHODS: [&str; 9] =
     ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
+
+/// A method's place in [`METHODS`]; one past the end for all others.
+pub(super) fn method_index(method: &http::Method) -> u8 {
+    let name = method.as_str();
+    let index = METHODS.iter().position(|known| *known == name).unwrap_or(METHODS.len());
+    u8::try_from(index).unwrap_or(u8::MAX)
+}
 
 impl Key {
     pub(super) fn new(code: u16, method: &http::Method, protocol: Protocol) -> Self {
-        let name = method.as_str();
-        let method = METHODS.iter().position(|known| *known == name).unwrap_or(METHODS.len());
         let code = if (100..=999).contains(&code) || code <= 16 { code } else { 0 };
-        Self { code, method: u8::try_from(method).unwrap_or(u8::MAX), protocol: protocol as u8 }
+        Self { code, method: method_index(method), protocol: protocol as u8 }
     }
 
     pub(super) fn method(self) -> &'static str {
@@ -75,6 +80,8 @@ impl Key {
 #[repr(align(64))]
 struct Shard {
     sum_nanos: AtomicU64,
+    least_nanos: AtomicU64,
+    most_nanos: AtomicU64,
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
     buckets: Box<[AtomicU64]>,
@@ -92,6 +99,8 @@ pub(super) struct Cell {
 pub(super) struct Totals {
     pub(super) count: u64,
     pub(super) sum_seconds: f64,
+    /// The shortest and the longest.
+    pub(super) range_seconds: (f64, f64),
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
     pub(super) buckets: Vec<u64>,
@@ -101,6 +110,8 @@ impl Cell {
     fn new(key: Key, workers: usize, buckets: usize) -> Self {
         let shard = || Shard {
             sum_nanos: AtomicU64::new(0),
+            least_nanos: AtomicU64::new(u64::MAX),
+            most_nanos: AtomicU64::new(0),
             request_bytes: AtomicU64::new(0),
             response_bytes: AtomicU64::new(0),
             // One more for what is over the last bound.
@@ -116,6 +127,13 @@ impl Cell {
         }
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         shard.sum_nanos.fetch_add(nanos, Relaxed);
+        // Rarely written, so looked at first.
+        if nanos < shard.least_nanos.load(Relaxed) {
+            shard.least_nanos.fetch_min(nanos, Relaxed);
+        }
+        if nanos > shard.most_nanos.load(Relaxed) {
+            shard.most_nanos.fetch_max(nanos, Relaxed);
+        }
         if bytes.0 > 0 {
             shard.request_bytes.fetch_add(bytes.0, Relaxed);
         }
@@ -126,8 +144,11 @@ impl Cell {
 
     pub(super) fn totals(&self) -> Totals {
         let mut totals = Totals::default();
+        let (mut least, mut most) = (u64::MAX, 0);
         for shard in &self.shards {
             totals.sum_seconds += Duration::from_nanos(shard.sum_nanos.load(Relaxed)).as_secs_f64();
+            least = least.min(shard.least_nanos.load(Relaxed));
+            most = most.max(shard.most_nanos.load(Relaxed));
             totals.request_bytes += shard.request_bytes.load(Relaxed);
             totals.response_bytes += shard.response_bytes.load(Relaxed);
             totals.buckets.resize(shard.buckets.len(), 0);
@@ -136,6 +157,8 @@ impl Cell {
             }
         }
         totals.count = totals.buckets.iter().sum();
+        let seconds = |nanos| Duration::from_nanos(nanos).as_secs_f64();
+        totals.range_seconds = (seconds(least.min(most)), seconds(most));
         totals
     }
 }
@@ -143,6 +166,8 @@ impl Cell {
 /// All series of one entry point, router or service.
 #[derive(Debug)]
 pub(super) struct Scope {
+    /// When its counts began.
+    pub(super) started: SystemTime,
     bounds: Arc<[f64]>,
     workers: usize,
     slots: [OnceLock<Arc<Cell>>; SLOTS],
@@ -169,6 +194,7 @@ impl Scope {
             buckets: std::array::from_fn(|_| AtomicU32::new(0)),
         };
         Self {
+            started: SystemTime::now(),
             bounds: Arc::clone(bounds),
             workers,
             slots: std::array::from_fn(|_| OnceLock::new()),
@@ -344,6 +370,7 @@ mod tests {
         assert_eq!(cells.len(), 2);
         assert_eq!(cells[0].1.count, 3);
         assert_eq!(cells[0].1.buckets, [1, 1, 1]);
+        assert_eq!(cells[0].1.range_seconds, (0.05, 5.0));
         assert_eq!(cells[0].1.request_bytes, 30);
         assert_eq!(cells[1].0.code, 404);
     }

@@ -8,7 +8,10 @@ use std::time::SystemTime;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
-use super::metrics::{Kept, Metrics, keep, sweep};
+use super::kept::{Kept, Reader, keep};
+use super::metrics::Metrics;
+use super::push::{float, nanos, signed};
+use crate::otlp;
 
 /// All of it, by service, and by server URL where it is about one.
 #[derive(Debug, Default)]
@@ -84,10 +87,10 @@ impl Metrics {
     }
 }
 
-impl Servers {
+impl Metrics {
     /// The gauges.
-    pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let states = sweep(&self.states);
+    pub(super) fn encode_servers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let states = self.alive(&self.servers.states, Reader::Scrape);
         let help = "state of a server: 1 for the one it is in";
         let name = "wharf_server_state";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
@@ -108,7 +111,7 @@ impl Servers {
         let help = "requests that wait for a server to become ready";
         let name = "wharf_requests_waiting";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (service, waiting) in sweep(&self.waiting) {
+        for (service, waiting) in self.alive(&self.servers.waiting, Reader::Scrape) {
             let waiting = waiting.load(Relaxed);
             if waiting > 0 {
                 let labels = vec![("service", &*service)];
@@ -116,5 +119,39 @@ impl Servers {
             }
         }
         Ok(())
+    }
+
+    /// The same for a collector, and the counters.
+    pub(super) fn push_servers(&self, out: &mut otlp::Metrics) {
+        let since = nanos(self.started);
+        let states = self.alive(&self.servers.states, Reader::Push);
+        let about = "State of a server: 1 for the one it is in";
+        out.gauge("wharf_server_state", about, "1", |metric| {
+            for ((service, url), state) in &states {
+                let (state, _) = *state.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let labels = [("service", &**service), ("url", &**url), ("state", state)];
+                metric.number(&labels, since, 1.0);
+            }
+        });
+        let about = "Requests that wait for a server to become ready";
+        out.gauge("wharf_requests_waiting", about, "1", |metric| {
+            for (service, waiting) in self.alive(&self.servers.waiting, Reader::Push) {
+                let waiting = signed(waiting.load(Relaxed));
+                metric.number(&[("service", &*service)], since, waiting);
+            }
+        });
+        let refused = "Requests that waited for a server in vain, or met too many that wait";
+        let ejected = "Times that a server was taken out that failed where the others did not";
+        for (name, about, counts) in [
+            ("wharf_hold_refused_total", refused, &self.servers.refused),
+            ("wharf_ejections_total", ejected, &self.servers.ejections),
+        ] {
+            out.counter(name, about, |metric| {
+                for (service, count) in self.alive(counts, Reader::Push) {
+                    let count = float(count.load(Relaxed));
+                    metric.number(&[("service", &*service)], since, count);
+                }
+            });
+        }
     }
 }

@@ -39,10 +39,7 @@ pub fn traces_resource(settings: &settings::Tracing) -> Resource {
 }
 
 /// Who sends, by the settings and the environment.
-pub(super) fn resource(
-    service: &str,
-    further: &std::collections::BTreeMap<String, String>,
-) -> Resource {
+pub fn resource(service: &str, further: &std::collections::BTreeMap<String, String>) -> Resource {
     Resource::new(service, further, |name| std::env::var(name).ok())
 }
 

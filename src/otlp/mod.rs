@@ -8,15 +8,12 @@ mod resource;
 mod span;
 mod wire;
 
-pub use metric::{Labels, Metric, Metrics};
+pub use metric::{Distribution, Label, Metric, Metrics};
 pub use queue::{Queue, Queued, queue};
 pub use record::{Record, Severity};
 pub use resource::Resource;
-pub use span::{Kind, Outcome, Span, SpanId, TraceId};
+pub use span::{Kind, Outcome, Span, SpanContext, SpanId, TraceId};
 pub use wire::{Attributes, Writer};
-
-/// The name that all of it is told under, as by Traefik.
-pub const SCOPE: &str = "github.com/traefik/traefik";
 
 /// What is told: the path of OTLP over HTTP and the service of OTLP over gRPC follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +45,16 @@ impl Signal {
         }
     }
 
+    /// The name and version of who tells it, as by Traefik.
+    fn scope(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Traces | Self::Metrics => {
+                ("github.com/traefik/traefik", env!("CARGO_PKG_VERSION"))
+            }
+            Self::Logs => ("traefik", ""),
+        }
+    }
+
     /// Its name in words for the user.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -60,11 +67,12 @@ impl Signal {
 
 /// One export: the resource, and items that were encoded before. The three signals have the
 /// same shape: resource, scope, items.
-pub fn export(resource: &Resource, items: &[u8]) -> Vec<u8> {
+pub fn export(resource: &Resource, signal: Signal, items: &[u8]) -> Vec<u8> {
+    let (name, version) = signal.scope();
     let mut scoped = Writer::with_capacity(items.len() + 64);
     scoped.message(1, |scope| {
-        scope.text(1, SCOPE);
-        scope.text(2, env!("CARGO_PKG_VERSION"));
+        scope.text(1, name);
+        scope.text(2, version);
     });
     scoped.raw(items);
     let mut group = Writer::with_capacity(items.len() + 256);

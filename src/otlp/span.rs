@@ -45,6 +45,17 @@ pub enum Outcome {
     Error,
 }
 
+/// Which span something belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanContext {
+    /// Its trace.
+    pub trace: TraceId,
+    /// The span.
+    pub span: SpanId,
+    /// The trace is told to a collector.
+    pub is_sampled: bool,
+}
+
 /// A span that has begun.
 #[derive(Clone, Debug)]
 pub struct Span {

@@ -149,6 +149,14 @@ impl Attributes {
         })
     }
 
+    /// Yes or no.
+    pub fn bool(&mut self, key: &str, value: bool) -> &mut Self {
+        self.put(key, |any| {
+            any.key(2, VARINT);
+            any.varint(value.into());
+        })
+    }
+
     /// A list of texts.
     pub fn texts<'v>(&mut self, key: &str, values: impl Iterator<Item = &'v str>) -> &mut Self {
         self.put(key, |any| {

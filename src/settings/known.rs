@@ -96,12 +96,11 @@ fn refusal(option: &KnownOption, path: &str, origin: Origin) -> Problem {
 
 /// What to do without an option that is refused.
 fn instead(path: &str) -> &'static str {
-    const INSTEAD: [(&str, &str); 9] = [
+    const INSTEAD: [(&str, &str); 8] = [
         (
             "certificatesResolvers",
             "remove it; use `acme` instead, or certificates in a file (tls.certificates)",
         ),
-        ("experimental.otlplogs", "remove it: logs go to files and the standard output"),
         ("providers.swarm", "remove it; containers of this engine are found by providers.docker"),
         (
             "providers.http",

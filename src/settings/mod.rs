@@ -28,7 +28,9 @@ pub use observe::{
     AccessLog, AccessLogFields, AccessLogFilters, FieldMode, HeaderFields, Log, Metrics, Ping,
     Prometheus, QueryParameters,
 };
-pub use otlp::{Collector, CollectorGrpc, CollectorHttp, CollectorTls, Tracing};
+pub use otlp::{
+    Collector, CollectorGrpc, CollectorHttp, CollectorTls, LogsOtlp, MetricsOtlp, Tracing,
+};
 pub use provider::{Docker, DomainNames, EngineTls, File, Providers};
 pub use read::{Read, Start, part, read};
 pub use resolver::{
@@ -141,6 +143,8 @@ impl Default for Global {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Experimental {
+    /// Allows `log.otlp` and `accessLog.otlp`.
+    pub otlplogs: bool,
     /// Accepted: other proxy code of Traefik's; Wharf has but one.
     #[serde(deserialize_with = "tree::switch")]
     pub fast_proxy: Option<FastProxy>,

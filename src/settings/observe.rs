@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::GoDuration;
+use super::{GoDuration, LogsOtlp, MetricsOtlp};
 use crate::tree;
 
 /// `/ping`.
@@ -49,6 +49,9 @@ pub struct Log {
     pub compress: bool,
     /// No colours.
     pub no_color: bool,
+    /// To a collector, too.
+    #[serde(deserialize_with = "tree::switch")]
+    pub otlp: Option<LogsOtlp>,
 }
 
 impl Default for Log {
@@ -62,6 +65,7 @@ impl Default for Log {
             max_backups: 0,
             compress: false,
             no_color: false,
+            otlp: None,
         }
     }
 }
@@ -84,6 +88,9 @@ pub struct AccessLog {
     pub add_internals: bool,
     /// Write the file too when OTLP is on.
     pub dual_output: bool,
+    /// To a collector, instead of the file.
+    #[serde(deserialize_with = "tree::switch")]
+    pub otlp: Option<LogsOtlp>,
 }
 
 impl Default for AccessLog {
@@ -96,6 +103,7 @@ impl Default for AccessLog {
             buffering_size: 0,
             add_internals: false,
             dual_output: false,
+            otlp: None,
         }
     }
 }
@@ -172,6 +180,9 @@ pub struct Metrics {
     /// `/metrics`.
     #[serde(deserialize_with = "tree::switch")]
     pub prometheus: Option<Prometheus>,
+    /// To a collector.
+    #[serde(deserialize_with = "tree::switch")]
+    pub otlp: Option<MetricsOtlp>,
 }
 
 /// `/metrics`.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::GoDuration;
 use crate::tree;
 
 /// Tracing.
@@ -113,4 +114,88 @@ pub struct CollectorTls {
     pub key: String,
     /// Do not verify.
     pub insecure_skip_verify: bool,
+}
+
+/// Metrics to a collector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MetricsOtlp {
+    /// Default true.
+    pub add_entry_points_labels: bool,
+    /// Default false, as Traefik's.
+    pub add_routers_labels: bool,
+    /// Default true.
+    pub add_services_labels: bool,
+    /// Bounds of the histograms in seconds.
+    pub explicit_boundaries: Vec<f64>,
+    /// Between two pushes.
+    pub push_interval: GoDuration,
+    /// Default `traefik`.
+    pub service_name: String,
+    /// Further attributes of the resource.
+    pub resource_attributes: BTreeMap<String, String>,
+    /// Over HTTP, unless `grpc` is set.
+    #[serde(deserialize_with = "tree::switch")]
+    pub http: Option<CollectorHttp>,
+    /// Over gRPC.
+    #[serde(deserialize_with = "tree::switch")]
+    pub grpc: Option<CollectorGrpc>,
+}
+
+impl Default for MetricsOtlp {
+    fn default() -> Self {
+        let bounds = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0];
+        Self {
+            add_entry_points_labels: true,
+            add_routers_labels: false,
+            add_services_labels: true,
+            explicit_boundaries: bounds.into_iter().chain([7.5, 10.0]).collect(),
+            push_interval: GoDuration::from_millis(10_000),
+            service_name: SERVICE_NAME.to_owned(),
+            resource_attributes: BTreeMap::new(),
+            http: None,
+            grpc: None,
+        }
+    }
+}
+
+impl MetricsOtlp {
+    /// Where to.
+    pub fn collector(&self) -> Collector {
+        Collector { http: self.http.clone(), grpc: self.grpc.clone() }
+    }
+}
+
+/// Log records to a collector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LogsOtlp {
+    /// Default `traefik`.
+    pub service_name: String,
+    /// Further attributes of the resource.
+    pub resource_attributes: BTreeMap<String, String>,
+    /// Over HTTP, unless `grpc` is set.
+    #[serde(deserialize_with = "tree::switch")]
+    pub http: Option<CollectorHttp>,
+    /// Over gRPC.
+    #[serde(deserialize_with = "tree::switch")]
+    pub grpc: Option<CollectorGrpc>,
+}
+
+impl Default for LogsOtlp {
+    fn default() -> Self {
+        Self {
+            service_name: SERVICE_NAME.to_owned(),
+            resource_attributes: BTreeMap::new(),
+            http: None,
+            grpc: None,
+        }
+    }
+}
+
+impl LogsOtlp {
+    /// Where to.
+    pub fn collector(&self) -> Collector {
+        Collector { http: self.http.clone(), grpc: self.grpc.clone() }
+    }
 }

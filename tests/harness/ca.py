@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import ssl
 import subprocess
 import urllib.request
 
@@ -11,6 +12,27 @@ from .proxy import Process, fresh, free_ports, listens
 
 def openssl(*arguments):
     subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+def certificates(folder):
+    """`ca.pem`, a root, and `cert.pem` with `key.pem` by it, for this machine's names."""
+    file = lambda name: str(folder / name)  # noqa: E731
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    openssl("req", "-x509", *key, "-days", "30", "-subj", "/CN=tests", "-keyout", file("root.key"), "-out", file("ca.pem"))
+    openssl("req", *key, "-subj", "/CN=localhost", "-keyout", file("key.pem"), "-out", file("csr.pem"))
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+    openssl(
+        "x509", "-req", "-in", file("csr.pem"), "-CA", file("ca.pem"), "-CAkey", file("root.key"), "-CAcreateserial",
+        "-days", "30", "-extfile", file("names"), "-out", file("cert.pem"),
+    )  # fmt: skip
+
+
+def context(folder):
+    """A server's TLS with these certificates; HTTP/2 is chosen where it is offered."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    made.set_alpn_protocols(["h2", "http/1.1"])
+    return made
 
 
 class CA:
@@ -25,7 +47,8 @@ class CA:
         self.dns_at = f"127.0.0.1:{dns}"
         self.url = f"https://localhost:{self.port}/dir"
         self.root = self.folder / "ca.pem"
-        self.certificate()
+        # The CA's own API is behind TLS.
+        certificates(self.folder)
         settings = {
             "listenAddress": f"127.0.0.1:{self.port}",
             "managementListenAddress": f"127.0.0.1:{management}",
@@ -60,18 +83,6 @@ class CA:
         self.pebble.stop()
         self.pebble = self.start()
         eventually(10, lambda: listens(self.port))
-
-    def certificate(self):
-        """The CA's own API is behind TLS: a root, and a certificate for localhost."""
-        file = lambda name: str(self.folder / name)  # noqa: E731
-        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        openssl("req", "-x509", *key, "-days", "30", "-subj", "/CN=tests", "-keyout", file("root.key"), "-out", file("ca.pem"))
-        openssl("req", *key, "-subj", "/CN=localhost", "-keyout", file("key.pem"), "-out", file("csr.pem"))
-        (self.folder / "names").write_text("subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")
-        openssl(
-            "x509", "-req", "-in", file("csr.pem"), "-CA", file("ca.pem"), "-CAkey", file("root.key"), "-CAcreateserial",
-            "-days", "30", "-extfile", file("names"), "-out", file("cert.pem"),
-        )  # fmt: skip
 
     def tell_dns(self, what, **about):
         body = json.dumps(about).encode()

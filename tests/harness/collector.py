@@ -241,6 +241,12 @@ class Collector:
             def log_message(self, *_):
                 pass
 
+            def handle(self):
+                try:
+                    super().handle()
+                except (OSError, ssl.SSLError):
+                    pass  # Whoever asked has gone meanwhile.
+
         return Handler
 
     def accept(self):
@@ -258,6 +264,8 @@ class Collector:
             self.serve(peer)
         except (OSError, ssl.SSLError):
             pass
+        finally:
+            peer.close()
 
     def serve(self, peer):
         """One gRPC connection."""
@@ -287,16 +295,33 @@ class Collector:
             peer.sendall(connection.data_to_send())
 
     def answer(self, connection, stream, headers, body):
+        import h2.exceptions
+
         status = self.refusal() or 0
         if not status:
             packed, length = struct.unpack(">BI", bytes(body[:5]))
             data = bytes(body[5 : 5 + length])
             data = gzip.decompress(data) if packed else data
             self.take(SERVICES[headers[":path"]], data, headers, headers[":path"])
-        connection.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
-        if not status:
-            connection.send_data(stream, b"\0\0\0\0\0")
-        connection.send_headers(stream, [("grpc-status", str(status))], end_stream=True)
+        try:
+            connection.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
+            if not status:
+                connection.send_data(stream, b"\0\0\0\0\0")
+            connection.send_headers(stream, [("grpc-status", str(status))], end_stream=True)
+        except (h2.exceptions.StreamClosedError, h2.exceptions.StreamIDTooLowError):
+            pass  # Whoever asked has given up meanwhile.
+
+
+def latest(collector):
+    """Each metric as it was told last: name -> (kind, unit, its points by their attributes)."""
+    found = {}
+    with collector.lock:
+        metrics = list(collector.metrics)
+    for metric in metrics:
+        kind = next(kind for kind in ("sum", "gauge", "histogram") if kind in metric)
+        points = {tuple(sorted(point["attributes"].items())): point for point in metric[kind]["points"]}
+        found[metric["name"]] = (kind, metric["unit"], points)
+    return found
 
 
 def tree(spans):

@@ -152,6 +152,9 @@ class Proxy(Process):
     def get(self, path):
         return ask("127.0.0.1", self.api, path).json
 
+    def get_text(self, path):
+        return ask("127.0.0.1", self.api, path).text
+
     def problems(self):
         return self.get("/api/wharf/problems")
 

@@ -55,7 +55,12 @@ pub(super) fn moment(at: SystemTime) -> String {
 /// `/api/overview`.
 pub(in crate::api) fn overview(settings: &Settings, table: &Table) -> Value {
     let none = Counts::default();
-    let metrics = if settings.metrics.prometheus.is_some() { "Prometheus" } else { "" };
+    // As Traefik: the first of its list.
+    let metrics = match &settings.metrics {
+        metrics if metrics.prometheus.is_some() => "Prometheus",
+        metrics if metrics.otlp.is_some() => "OTLP",
+        _ => "",
+    };
     let tracing = if settings.tracing.is_some() { "OTLP" } else { "" };
     let mut object = Object::default();
     object.put(

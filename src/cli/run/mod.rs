@@ -11,15 +11,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio_util::sync::CancellationToken;
 
+use super::exports::Exports;
 use super::upgrade::{COMMAND, Program, Taking};
 use crate::acme;
 use crate::api;
 use crate::compile::Context;
-use crate::control::{export, reconcile};
+use crate::control::reconcile;
 use crate::listen::{self, Handed, Workers, WorkersConfig};
-use crate::message::trace::Policy;
-use crate::observe::{self, AccessLog, Metrics, log};
-use crate::otlp::{Queued, Signal};
+use crate::observe::{AccessLog, Metrics, log};
+use crate::otlp::Queue;
 use crate::problem::Problem;
 use crate::settings::{Read, Settings, Start, read};
 use crate::table::Published;
@@ -73,9 +73,12 @@ fn start(
     }
 }
 
-fn access_log(settings: &Settings) -> Result<Option<Arc<AccessLog>>, Problem> {
-    let Some(started) = settings.access_log.as_ref().map(AccessLog::start) else { return Ok(None) };
-    let (access_log, problems) = started?;
+fn access_log(
+    settings: &Settings,
+    records: Option<Queue>,
+) -> Result<Option<Arc<AccessLog>>, Problem> {
+    let Some(settings) = &settings.access_log else { return Ok(None) };
+    let (access_log, problems) = AccessLog::start(settings, records)?;
     warn(&problems);
     Ok(Some(access_log))
 }
@@ -103,8 +106,8 @@ struct Proxy {
     context: Arc<Context>,
     published: Arc<Published>,
     access_log: Option<Arc<AccessLog>>,
-    /// Collectors, and what waits for them.
-    exports: Vec<(export::Target, Queued)>,
+    /// What is sent to collectors.
+    exports: Exports,
     workers: Workers,
     terminating: CancellationToken,
     resolvers: acme::Setup,
@@ -115,19 +118,21 @@ impl Proxy {
         let Read { settings, source, warnings } = read;
         let started = SystemTime::now();
         let text = |problem: Problem| problem.to_string();
-        warn(&log::init(settings.log.as_ref()).map_err(text)?);
+        let mut exports = Exports::default();
+        let records = exports.of_log(&settings)?;
+        warn(&log::init(settings.log.as_ref(), records).map_err(text)?);
         warn_unseen(&warnings);
         tracing::info!("Wharf version {}", env!("CARGO_PKG_VERSION"));
         tracing::info!("Static configuration loaded from {source}");
-        let access_log = access_log(&settings).map_err(text)?;
+        let records = exports.of_access_log(&settings)?;
+        let access_log = access_log(&settings, records).map_err(text)?;
         tell_of_aliases(&settings);
-        let (tracing, exports) = exports(&settings)?;
+        let tracing = exports.traces_and_metrics(&settings)?;
+        warn(&exports.problems());
         let settings = Arc::new(settings);
         let count = worker_count(&settings);
         let metrics = Metrics::new(&settings.metrics, count);
-        for (target, queued) in &exports {
-            metrics.show_unsent(target.signal().as_str(), queued.dropped());
-        }
+        exports.show_unsent(&metrics);
         let published = Arc::new(Published::default());
         let entry_points = listen::entry_points(&settings).map_err(|error| error.to_string())?;
         let terminating = CancellationToken::new();
@@ -209,19 +214,6 @@ fn warn_unseen(problems: &[Problem]) {
     if !tracing::enabled!(tracing::Level::WARN) {
         warn(problems);
     }
-}
-
-/// How requests are traced, and what is sent to collectors.
-type Exports = (Option<Arc<Policy>>, Vec<(export::Target, Queued)>);
-
-fn exports(settings: &Settings) -> Result<Exports, String> {
-    let Some(traces) = &settings.tracing else { return Ok((None, Vec::new())) };
-    warn(&observe::environment_problems(std::env::vars()));
-    let (policy, queued) = observe::traces(traces).map_err(|problem| problem.to_string())?;
-    let resource = observe::traces_resource(traces);
-    let collector = traces.otlp.as_ref();
-    let target = export::Target::new("tracing.otlp", Signal::Traces, collector, resource)?;
-    Ok((Some(policy), vec![(target, queued)]))
 }
 
 /// Says warnings where they are seen even with the default log level, which hides them.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Proxy;
 use crate::balance::{self, Service};
 use crate::compile::Context;
-use crate::control::{export, ocsp, reconcile};
+use crate::control::{ocsp, reconcile};
 use crate::observe::Metrics;
 use crate::provider::{self, Change};
 use crate::table::Published;
@@ -36,9 +36,7 @@ impl Proxy {
         ending: &CancellationToken,
     ) -> (JoinSet<()>, mpsc::Sender<Change>) {
         let mut tasks = JoinSet::new();
-        for (target, queued) in self.exports.drain(..) {
-            tasks.spawn_local(export::run(target, queued, ending.clone()));
-        }
+        std::mem::take(&mut self.exports).spawn(&mut tasks, &self.context.metrics, ending);
         let (sender, changes) = mpsc::channel(CHANGES);
         let Context { settings, metrics, .. } = &*self.context;
         tasks.spawn_local(reconcile::run(

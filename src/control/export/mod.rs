@@ -1,6 +1,7 @@
 //! Sends what waits in the queues to collectors. A collector that is slow or gone costs what
 //! the queues drop, and never a request.
 
+mod metrics;
 mod target;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::otlp::Queued;
 
+pub use metrics::run as push;
 use target::Failure;
 pub use target::Target;
 
@@ -74,7 +76,11 @@ pub(super) async fn send(target: &Target, items: &[u8], voice: &mut Voice) -> bo
                 return true;
             }
             Ok(Err(failure)) => failure,
-            Err(_) => Failure::again("no answer in time"),
+            Err(_) => {
+                // The collector's machine may be gone, of which the connection knows nothing.
+                target.reconnect();
+                Failure::again("no answer in time")
+            }
         };
         voice.failed(target, &failure);
         let pause_now = failure.pause.unwrap_or(pause).min(LONGEST_PAUSE);

@@ -117,9 +117,15 @@ impl Target {
         &self.url
     }
 
+    /// Has the connection closed before the next one is asked for something.
+    pub(super) fn reconnect(&self) {
+        self.server.retire();
+    }
+
     /// Sends these items once.
     pub(super) async fn send(&self, items: &[u8]) -> Result<(), Failure> {
-        let request = self.request(&otlp::export(&self.resource, items));
+        self.server.restore();
+        let request = self.request(&otlp::export(&self.resource, self.signal, items));
         let sent = upstream::send(&self.server, None, request).await;
         let reply = sent.map_err(|failure| {
             let (SendError::NotSent(_, cause) | SendError::Sent(cause)) = failure;

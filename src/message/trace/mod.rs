@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 use http::{HeaderMap, HeaderName, Method, Request};
 use smallvec::SmallVec;
 
-use crate::otlp::{Attributes, Kind, Outcome, Queue, Span, SpanId, TraceId, Writer};
+use crate::otlp::{Attributes, Kind, Outcome, Queue, Span, SpanContext, SpanId, TraceId, Writer};
 
 pub use attributes::Arrival;
 pub use parent::{Parent, TRACEPARENT};
@@ -136,9 +136,9 @@ impl Trace {
         trace
     }
 
-    /// The trace, and the span of the request as it came.
-    pub fn ids(&self) -> (TraceId, SpanId) {
-        (self.id, self.server)
+    /// The span of the request as it came.
+    pub fn context(&self) -> SpanContext {
+        SpanContext { trace: self.id, span: self.server, is_sampled: self.is_sampled }
     }
 
     /// Whether spans of what is inside are wanted.

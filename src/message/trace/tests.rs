@@ -57,7 +57,7 @@ fn a_request_of_a_client_that_traces_is_part_of_its_trace() {
     let (policy, queued) = policy(0.0);
     let mut trace =
         begin(&policy, Verbosity::Minimal, &[("traceparent", PARENT), ("tracestate", "a=b")]);
-    let (id, server) = trace.ids();
+    let SpanContext { trace: id, span: server, .. } = trace.context();
     assert_eq!(id.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
 
     let asked = parent_of(&sent(&mut trace));

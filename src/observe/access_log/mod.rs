@@ -3,20 +3,24 @@
 
 mod clf;
 mod json;
+mod line;
+mod record;
 mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Version};
 use json::Object;
+use line::Fields;
 
 use super::fields::{Filters, Plan};
 use super::rotate::{Policy, Sink};
 use crate::message::Exchange;
+use crate::otlp::{Queue, Record};
 use crate::problem::{Code, Origin, Problem};
 use crate::settings;
 
@@ -90,18 +94,25 @@ pub struct AccessLog {
     plan: Plan,
     filters: Filters,
     add_internals: bool,
-    lines: SyncSender<Message>,
+    /// `None`: nothing is written here.
+    lines: Option<SyncSender<Message>>,
+    /// What a collector is to be told.
+    records: Option<Queue>,
     writer: std::sync::Mutex<Option<JoinHandle<()>>>,
     count: AtomicU64,
     dropped: Arc<AtomicU64>,
 }
 
 impl AccessLog {
-    /// Opens the log and starts its writer. Problems are values that were not understood.
+    /// Opens the log and starts its writer; with a queue, lines are for a collector, and written
+    /// only if that is asked for, too. Problems are values that were not understood.
     ///
     /// # Errors
     /// The file that can't be opened.
-    pub fn start(settings: &settings::AccessLog) -> Result<(Arc<Self>, Vec<Problem>), Problem> {
+    pub fn start(
+        settings: &settings::AccessLog,
+        records: Option<Queue>,
+    ) -> Result<(Arc<Self>, Vec<Problem>), Problem> {
         let mut problems = Vec::new();
         let format = match settings.format.as_str() {
             "common" | "" => Format::Common,
@@ -122,29 +133,19 @@ impl AccessLog {
             let problem = Problem::warning(Code::BadValue, Origin::Internal, text);
             problems.push(problem.mend("write 404 or 500-599"));
         }
-        let sink = Sink::open(&settings.file_path, Policy::default()).map_err(|error| {
-            let origin = Origin::file(&settings.file_path);
-            Problem::error(Code::File, origin, format!("access log file: {error}"))
-                .mend("set accessLog.filePath to a file that this user may write")
-        })?;
-        let queue = usize::try_from(settings.buffering_size).unwrap_or(0).clamp(QUEUE, 1 << 20);
-        let (lines, receiver) = sync_channel(queue);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let writer = std::thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || writer::write(&receiver, sink))
-            .map_err(|error| {
-                Problem::error(Code::File, Origin::Internal, format!("access log thread: {error}"))
-            })?;
+        let is_written = records.is_none() || settings.dual_output;
+        let written = is_written.then(|| open(settings)).transpose()?;
+        let (lines, writer) = written.unzip();
         let log = Self {
             format,
             plan: Plan::new(&settings.fields),
             filters,
             add_internals: settings.add_internals,
             lines,
-            writer: std::sync::Mutex::new(Some(writer)),
+            records,
+            writer: std::sync::Mutex::new(writer),
             count: AtomicU64::new(0),
-            dropped,
+            dropped: Arc::default(),
         };
         Ok((Arc::new(log), problems))
     }
@@ -176,7 +177,14 @@ impl AccessLog {
             Format::Common => clf::line(&self.plan, line, self.target(line), Some(count)),
             Format::GenericClf => clf::line(&self.plan, line, self.target(line), None),
         };
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(Message::Line(text)) {
+        if let Some(records) = &self.records {
+            let mut fields = Fields { plan: &self.plan, out: Record::attributes() };
+            fields.tell(line, self.target(line), count, "");
+            records.put(record::record(line, &text, fields.out), 1);
+        }
+        if let Some(lines) = &self.lines
+            && let Err(TrySendError::Full(_)) = lines.try_send(Message::Line(text))
+        {
             self.dropped.fetch_add(1, Relaxed);
         }
     }
@@ -189,12 +197,15 @@ impl AccessLog {
     /// Opens the file anew (SIGUSR1).
     pub fn reopen(&self) {
         // A full queue means a stuck writer; it will not be helped by one more message.
-        let _ = self.lines.try_send(Message::Reopen);
+        if let Some(lines) = &self.lines {
+            let _ = lines.try_send(Message::Reopen);
+        }
     }
 
     /// Writes what is queued and ends the writer; blocks for at most about two seconds.
     pub fn close(&self) {
-        if self.lines.try_send(Message::End).is_err() {
+        let Some(lines) = &self.lines else { return };
+        if lines.try_send(Message::End).is_err() {
             return;
         }
         let writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
@@ -216,12 +227,32 @@ impl AccessLog {
     }
 
     fn json(&self, line: &Line<'_>, count: u64) -> Vec<u8> {
-        let mut object = Object { out: Vec::with_capacity(1024), plan: &self.plan };
-        object.fields(line, self.target(line), count);
-        object.out.push(b'}');
-        object.out.push(b'\n');
-        object.out
+        let out = Object(Vec::with_capacity(1024));
+        let mut fields = Fields { plan: &self.plan, out };
+        let now = json::rfc3339_seconds(SystemTime::now());
+        fields.tell(line, self.target(line), count, &now);
+        let Object(mut out) = fields.out;
+        out.extend_from_slice(b"}\n");
+        out
     }
+}
+
+/// Opens the file and starts its writer.
+fn open(settings: &settings::AccessLog) -> Result<(SyncSender<Message>, JoinHandle<()>), Problem> {
+    let sink = Sink::open(&settings.file_path, Policy::default()).map_err(|error| {
+        let origin = Origin::file(&settings.file_path);
+        Problem::error(Code::File, origin, format!("access log file: {error}"))
+            .mend("set accessLog.filePath to a file that this user may write")
+    })?;
+    let queue = usize::try_from(settings.buffering_size).unwrap_or(0).clamp(QUEUE, 1 << 20);
+    let (lines, receiver) = sync_channel(queue);
+    let writer = std::thread::Builder::new()
+        .name("access-log".to_owned())
+        .spawn(move || writer::write(&receiver, sink))
+        .map_err(|error| {
+            Problem::error(Code::File, Origin::Internal, format!("access log thread: {error}"))
+        })?;
+    Ok((lines, writer))
 }
 
 /// The client's address, as far as trusted proxies know it.

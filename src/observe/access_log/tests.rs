@@ -1,6 +1,6 @@
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use super::*;
 use crate::message::{Connection, EntryPoint, Protocol, Served};
@@ -63,7 +63,7 @@ fn written_of(settings: &settings::AccessLog, target: &str, forwarded_for: Optio
     let path = folder.path().join("access.log");
     let settings =
         settings::AccessLog { file_path: path.to_str().unwrap().to_owned(), ..settings.clone() };
-    let (log, problems) = AccessLog::start(&settings).unwrap();
+    let (log, problems) = AccessLog::start(&settings, None).unwrap();
     assert!(problems.is_empty());
     let exchange = exchange();
     let mut headers = HeaderMap::new();

@@ -1,6 +1,8 @@
 //! What only shows when all options are together: entry points that others name, addresses,
 //! ranges. Fills in what Traefik adds by itself.
 
+mod otlp;
+
 use std::collections::BTreeMap;
 
 use super::{EntryPoint, EntryPointHttp, Settings};
@@ -280,6 +282,7 @@ impl Check<'_> {
         if let Some(file) = &settings.providers.file {
             self.file_provider(file);
         }
+        self.otlp(settings);
         let buckets = settings.metrics.prometheus.iter().map(|metrics| &metrics.buckets);
         for buckets in buckets {
             let is_sorted = buckets.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
