@@ -275,7 +275,7 @@ mod tests {
             ),
             (
                 "serversTransports: {bad: {spiffe: {id: []}}}",
-                "no such key `id`; did you mean `ids`?",
+                "no such key `spiffe.id`; did you mean `ids`?",
             ),
             ("serversTransports: {bad: {dialTimeout: 1}}", "no such key `dialTimeout`"),
             ("models: {}", "no such section `models`"),
