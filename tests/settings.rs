@@ -302,7 +302,7 @@ fn mistakes_are_named_with_their_line_and_the_nearest_name() {
             "http cannot be a standalone",
         ),
         (
-            "hostResolver:\n  resolvDepth: 3\n",
+            "providers:\n  http:\n    endpoint: http://a/\n",
             "is an option of Traefik's; Wharf does not support it yet",
         ),
         (

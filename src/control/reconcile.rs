@@ -81,7 +81,9 @@ pub async fn run(
                 // All providers have ended; what they said last still stands.
                 is_open = count > 0;
                 for change in batch.drain(..) {
-                    if let Change::Desired(provider, _) = &change {
+                    if let Change::Desired(provider, _) = &change
+                        && reconciler.has_spoken(*provider)
+                    {
                         silent.retain(|one| one != provider);
                     }
                     if reconciler.take(change) {
@@ -129,6 +131,12 @@ impl Reconciler {
             known: HashMap::new(),
             lost: Lost::default(),
         }
+    }
+
+    /// Whether what this provider says is what there is. Without an engine the Docker provider
+    /// says, too, that there is nothing, for its problem to be seen.
+    fn has_spoken(&self, provider: Provider) -> bool {
+        provider != Provider::Docker || self.published.engine().connected
     }
 
     /// Takes a change; true when it needs a new table.
@@ -313,6 +321,33 @@ mod tests {
         drop(sender);
         let is_last = |_: &u64| rules(&published.load()) == ["Host(`b`)"];
         changed.wait_for(is_last).await.unwrap();
+
+        token.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_table_is_whole_once_the_engine_was_there() {
+        let published = Arc::new(Published::default());
+        let (sender, receiver) = mpsc::channel(8);
+        let (loaded, token) = (CancellationToken::new(), CancellationToken::new());
+        let cx = Arc::new(context(|settings| {
+            settings.providers.docker = Some(crate::settings::Docker::default());
+        }));
+        let task =
+            tokio::spawn(run(cx, Arc::clone(&published), receiver, loaded.clone(), token.clone()));
+        let docker = || Change::Desired(Provider::Docker, Arc::new(desired(&[])));
+        let mut changed = published.subscribe();
+
+        let away = EngineState { error: Some("no such file".into()), ..EngineState::default() };
+        sender.send(Change::Engine(away)).await.unwrap();
+        sender.send(docker()).await.unwrap();
+        changed.wait_for(|_| published.load().revision > 0).await.unwrap();
+        assert!(!loaded.is_cancelled());
+        let here = EngineState { connected: true, ..EngineState::default() };
+        sender.send(Change::Engine(here)).await.unwrap();
+        sender.send(docker()).await.unwrap();
+        loaded.cancelled().await;
 
         token.cancel();
         task.await.unwrap();

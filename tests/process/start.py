@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from harness.checks import Checks, equal
+from harness.checks import Checks, equal, eventually
 from harness.proxy import Process, Proxy, fresh, free_ports, once, program
 from contextlib import nullcontext
 
@@ -79,8 +79,6 @@ def _(_none):
     folder = fresh("sources")
     (folder / "traefik.yml").write_text(f'entryPoints:\n  web:\n    address: "127.0.0.1:{port}"\n')
     with Process([program(), "--log.level=DEBUG"], "sources", cwd=folder, env={"WHARF_API": "true"}) as proxy:
-        from harness.checks import eventually
-
         eventually(5, lambda: re.search(r"--log\.level", proxy.log))
         eventually(5, lambda: re.search(r"WHARF_API", proxy.log))
 

@@ -181,7 +181,8 @@ def _(server):
         os.kill(one.pid, signal.SIGUSR2)
         pid = int(eventually(10, lambda: re.search(r"process (\d+) is started to take over", one.proxy.log))[1])
         one.pids.append(pid)
-        eventually(10, lambda: one.proxy.log.count("/nowhere/docker.sock") >= 2)
+        # The file provider of the new one has spoken, the engine's not.
+        eventually(10, lambda: one.proxy.log.count("service app@file appeared") >= 2)
         equal(one.proxy.ask("/").status, 200)
         assert f"process {pid} accepts" not in one.proxy.log
         one.proxy.signal(signal.SIGTERM)
