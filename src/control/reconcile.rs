@@ -15,6 +15,7 @@ use super::news;
 use super::pace::Pace;
 use crate::compile::{self, Certificates, Context};
 use crate::model::{Desired, Provider, ReplicaState, ServiceKind};
+use crate::problem::Code;
 use crate::provider::{Change, EngineState};
 use crate::table::{Published, Table};
 
@@ -81,8 +82,8 @@ pub async fn run(
                 // All providers have ended; what they said last still stands.
                 is_open = count > 0;
                 for change in batch.drain(..) {
-                    if let Change::Desired(provider, _) = &change
-                        && reconciler.has_spoken(*provider)
+                    if let Change::Desired(provider, desired) = &change
+                        && reconciler.has_spoken(*provider, desired)
                     {
                         silent.retain(|one| one != provider);
                     }
@@ -133,10 +134,15 @@ impl Reconciler {
         }
     }
 
-    /// Whether what this provider says is what there is. Without an engine the Docker provider
-    /// says, too, that there is nothing, for its problem to be seen.
-    fn has_spoken(&self, provider: Provider) -> bool {
-        provider != Provider::Docker || self.published.engine().connected
+    /// Whether what this provider says is what there is. Without an engine, or with a file that
+    /// can't be read or understood, it says too that there is nothing, for its problem to be
+    /// seen.
+    fn has_spoken(&self, provider: Provider, desired: &Desired) -> bool {
+        match provider {
+            Provider::Docker => self.published.engine().connected,
+            Provider::File => !desired.problems.iter().any(|problem| problem.code == Code::File),
+            Provider::Internal => true,
+        }
     }
 
     /// Takes a change; true when it needs a new table.

@@ -50,9 +50,21 @@ pub(super) async fn accept(listener: TcpListener, entry: Rc<Entry>, stop: Cancel
         () = stop.cancelled() => {}
         () = accepting => {}
     }
-    // They would be reset with the listener, though they did nothing wrong.
-    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        start(stream, peer, &entry, true);
+    // They would be reset with the listener, though they did nothing wrong. The system is
+    // asked itself: tokio knows of what came before its last look only.
+    let Ok(listener) = listener.into_std() else { return };
+    loop {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                let stream =
+                    stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                if let Ok(stream) = stream {
+                    start(stream, peer, &entry, true);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(_) => return,
+        }
     }
 }
 

@@ -168,9 +168,12 @@ impl Aliases {
         let mut is_alias = false;
         for _ in 0..self.settings.resolv_depth.min(DEEPEST) {
             let reply = match resolver.ask(&name, Kind::Cname).await {
-                Ok(reply) => reply,
+                Ok(reply) if [dns::Code::NO_ERROR, dns::Code::NO_NAME].contains(&reply.code) => {
+                    reply
+                }
                 // As Traefik: what is known up to there counts.
-                Err(_) if is_alias => break,
+                Ok(_) | Err(_) if is_alias => break,
+                Ok(reply) => return Err(format!("{} answered {}", reply.server, reply.code)),
                 Err(dns::Error::Name { .. }) => return Ok((None, NONE)),
                 Err(error) => return Err(error.to_string()),
             };

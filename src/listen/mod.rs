@@ -74,6 +74,15 @@ pub struct WorkersConfig {
     pub handed: Option<Handed>,
 }
 
+impl WorkersConfig {
+    /// What may be this entry point's: it can have had another name.
+    fn handed(&self, name: &str, address: SocketAddr) -> Vec<TcpListener> {
+        let all = self.handed.iter().flatten();
+        let mine = all.filter(|(other, _)| address.port() != 0 || *other == name);
+        mine.flat_map(|(_, sockets)| sockets).filter_map(|one| one.try_clone().ok()).collect()
+    }
+}
+
 /// Listening sockets by the name of their entry point.
 pub type Handed = BTreeMap<String, Vec<TcpListener>>;
 
@@ -148,9 +157,8 @@ impl Workers {
             let name = &shared.entry_point.name;
             let address = entry::address(name, &shared.settings.address)?;
             let sharing = if shared.settings.reuse_port { Sharing::Yes } else { Sharing::No };
-            let handed = config.handed.as_ref().and_then(|handed| handed.get(&**name));
-            let handed = handed.into_iter().flatten().filter_map(|one| one.try_clone().ok());
-            let opened = socket::open(name, address, workers, sharing, handed.collect())?;
+            let opened =
+                socket::open(name, address, workers, sharing, config.handed(name, address))?;
             sockets.push(opened.iter().filter_map(|one| one.try_clone().ok()).collect());
             let bound = opened.first().and_then(|listener| listener.local_addr().ok());
             addresses.push(bound.unwrap_or(address));
@@ -249,7 +257,14 @@ impl Workers {
         }
         // Nothing is ever sent: the channel closes when the last thread lets go of it.
         let _ = tokio::time::timeout(LAST, self.done.recv()).await;
-        for thread in self.threads.drain(..) {
+        // A thread's runtime waits for what it can't cut, such as a look-up of a name.
+        let ended = async {
+            while self.threads.iter().any(|thread| !thread.is_finished()) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST, ended).await;
+        for thread in self.threads.drain(..).filter(JoinHandle::is_finished) {
             // A thread that panicked has said so itself.
             let _ = thread.join();
         }

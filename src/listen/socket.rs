@@ -11,7 +11,7 @@ use super::StartError;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 
-/// Opens a socket per worker, beside those that another process handed over. Where the
+/// Opens a socket per worker, or takes those that another process handed over. Where the
 /// address may not be shared, it is first bound alone: with `SO_REUSEPORT` a second proxy
 /// would take half of the connections in silence.
 ///
@@ -45,7 +45,14 @@ pub(super) fn open(
             Ok(socket) => drop(socket),
         }
     }
-    for _ in listeners.len()..workers {
+    // Those that were handed over are shared by further workers: a socket of its own would be
+    // given connections by the kernel before this process accepts.
+    let handed = listeners.len();
+    for turn in handed..workers {
+        if let Some(shared) = listeners.get(turn % handed.max(1)).filter(|_| handed > 0) {
+            listeners.push(shared.try_clone().map_err(error)?);
+            continue;
+        }
         let listener = bind(address, Sharing::Yes).map_err(error)?;
         // Port 0: the others share what the first was given.
         address.set_port(listener.local_addr().map_err(error)?.port());
@@ -133,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_handed_over_is_taken_on_and_only_what_is_missing_is_opened() {
+    fn what_was_handed_over_is_taken_on_and_nothing_beside_it() {
         let name: Arc<str> = "web".into();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let old = open(&name, any, 2, Sharing::No, Vec::new()).unwrap();

@@ -118,6 +118,9 @@ pub(super) struct Durations {
     told: Mutex<(u64, HashMap<Set, Told>)>,
 }
 
+/// Bytes of a host and its port that has series of its own.
+const LONGEST_HOST: usize = 260;
+
 impl Durations {
     pub(super) fn new(side: Side, bounds: &[f64], workers: usize) -> Self {
         Self {
@@ -139,6 +142,10 @@ impl Durations {
         let seconds = took.duration.as_secs_f64();
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let Shard { by_host, sets, others } = &mut *shard;
+        // No name is longer (RFC 1035, section 2.3.4), and each is kept for an hour.
+        if took.host.len() > LONGEST_HOST {
+            return others.add(seconds, &self.bounds);
+        }
         let kinds = by_host.get_mut(took.host);
         let known = kinds.and_then(|kinds| kinds.iter_mut().find(|(each, _)| *each == kind));
         if let Some((_, counts)) = known {

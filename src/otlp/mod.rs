@@ -11,7 +11,7 @@ mod wire;
 pub use metric::{Distribution, Label, Metric, Metrics};
 pub use queue::{Queue, Queued, queue};
 pub use record::{Record, Severity};
-pub use resource::Resource;
+pub use resource::{Resource, unescaped};
 pub use span::{Kind, Outcome, Span, SpanContext, SpanId, TraceId};
 pub use wire::{Attributes, Writer};
 

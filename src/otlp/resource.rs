@@ -60,7 +60,8 @@ fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-fn unescaped(text: &str) -> String {
+/// Percent-decoded (RFC 3986, section 2.1); what is no escape stays.
+pub fn unescaped(text: &str) -> String {
     let mut bytes = text.as_bytes().iter();
     let mut out = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {

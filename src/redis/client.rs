@@ -175,7 +175,12 @@ impl Client {
             }
             reply = connection.call(to, &self.options, &script.whole(key)).await?;
         }
-        pool.put(to, connection);
+        if matches!(&reply, Reply::Error(error) if Redirect::parse(error, to).is_none()) {
+            // It may be no longer the one to ask (READONLY, LOADING): its name may lead elsewhere.
+            pool.clear(to);
+        } else {
+            pool.put(to, connection);
+        }
         Ok(reply)
     }
 

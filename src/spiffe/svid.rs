@@ -72,7 +72,22 @@ impl Svid {
             roots.insert(domain, Arc::new(store(svid.bundle)?));
         }
         for (domain, bundle) in response.federated {
-            roots.entry(TrustDomain::parse(domain)?).or_insert(Arc::new(store(bundle)?));
+            // What others send must not cost us our own identity.
+            match (TrustDomain::parse(domain), store(bundle)) {
+                (Ok(domain), Ok(store)) => {
+                    roots.entry(domain).or_insert(Arc::new(store));
+                }
+                (_, Err(error)) => {
+                    tracing::warn!(
+                        "SPIFFE: federated trust domain {domain:?} is left out: {error}"
+                    );
+                }
+                (Err(error), _) => {
+                    tracing::warn!(
+                        "SPIFFE: federated trust domain {domain:?} is left out: {error}"
+                    );
+                }
+            }
         }
         Ok(Self { id, key: Arc::new(key), roots })
     }
@@ -117,10 +132,12 @@ fn certificates(what: &'static str, der: &[u8]) -> Result<Vec<CertificateDer<'st
     Ok(all)
 }
 
+/// The roots that can be used: one that is odd must not cost the others.
 fn store(bundle: &[u8]) -> Result<RootCertStore, BadSvid> {
     let mut store = RootCertStore::empty();
-    for certificate in certificates("bundle", bundle)? {
-        store.add(certificate).map_err(|_| BadSvid::Certificate("bundle"))?;
+    let (added, ignored) = store.add_parsable_certificates(certificates("bundle", bundle)?);
+    if added == 0 && ignored > 0 {
+        return Err(BadSvid::Certificate("bundle"));
     }
     Ok(store)
 }

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -188,6 +189,46 @@ def _(server):
         one.proxy.signal(signal.SIGTERM)
         equal(one.proxy.ended(15), 0)
         eventually(10, lambda: not alive(pid))
+
+
+@checks("a file that can't be understood is not taken over with; once it is mended the new process follows")
+def _(server):
+    with family(server) as one:
+        good = one.proxy.file.read_text()
+        one.proxy.file.write_text("http: [")
+        os.kill(one.pid, signal.SIGUSR2)
+        pid = int(eventually(10, lambda: re.search(r"process (\d+) is started to take over", one.proxy.log))[1])
+        one.pids.append(pid)
+        # What the new one says of the file, beside what the old one says.
+        eventually(10, lambda: len([line for line in one.proxy.log.splitlines() if "dynamic.yml" in line]) >= 2)
+        with Load("127.0.0.1", one.proxy.port, "/", threads=2, pause=0.01) as load:
+            eventually(10, lambda: load.count() > 20)
+            assert f"process {pid} accepts" not in one.proxy.log
+            one.proxy.file.write_text(good)
+            eventually(20, lambda: f"process {pid} accepts" in one.proxy.log)
+            before = load.count()
+            eventually(10, lambda: load.count() > before + 20)
+        equal(load.failed(), [])
+        equal(one.proxy.ended(10), 0)
+
+
+@checks("a service manager hears when it serves, that it is alive, and which process follows")
+def _(server):
+    place = Path(f"/tmp/{engine.RUN}-notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(place))
+        manager.settimeout(30)
+        try:
+            with family(server, env={"NOTIFY_SOCKET": str(place), "WATCHDOG_USEC": "400000"}) as one:
+                heard = [manager.recv(200).decode() for _turn in range(4)]
+                assert "READY=1" in heard and heard.count("WATCHDOG=1") >= 2, heard
+                new = one.upgrade()
+                eventually(10, lambda: manager.recv(200).decode() == f"MAINPID={new}\nREADY=1")
+                equal(one.proxy.ended(10), 0)
+                # From here on only the new process is there.
+                eventually(10, lambda: manager.recv(200).decode() == "WATCHDOG=1")
+        finally:
+            place.unlink()
 
 
 @checks("certificates: the new process has them all, orders what is missing, and nothing twice")

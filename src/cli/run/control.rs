@@ -77,6 +77,7 @@ impl Proxy {
             upgrade::notify::tell("READY=1");
         }
         let mut patience = pin!(sleep(patience));
+        let mut watchdog = upgrade::notify::Watchdog::of_this_process();
         // The demo's project hears the same signals, and may have said so first.
         let mut signals_due = 1;
         let end = loop {
@@ -95,6 +96,10 @@ impl Proxy {
                     on.released = None;
                     self.read_certificates(&on.changes).await;
                     self.begin_orders(&mut on);
+                    None
+                }
+                () = watchdog.due() => {
+                    upgrade::notify::tell("WATCHDOG=1");
                     None
                 }
                 accepted = accepted_by(&mut on.giving) => follows(accepted, &mut on),
@@ -143,7 +148,9 @@ impl Proxy {
         match asked {
             Asked::Stop => return Some(End::Stop(ExitCode::SUCCESS)),
             Asked::Reopen => self.reopen(),
-            Asked::Upgrade if on.giving.is_some() || on.passing.taking.is_some() => {
+            Asked::Upgrade
+                if on.giving.is_some() || on.passing.taking.is_some() || on.released.is_some() =>
+            {
                 tracing::warn!("SIGUSR2: a hand-over is under way already");
             }
             Asked::Upgrade => on.giving = self.give(on.passing.program.as_ref()),
@@ -192,10 +199,8 @@ impl Proxy {
 
     /// Starts a process that follows.
     fn give(&self, program: Option<&Program>) -> Option<Giving> {
-        let refused = if std::process::id() == 1 {
-            "as process 1 it can't: the container would end with it; docs/upgrade.md says how two \
-             containers hand over"
-                .to_owned()
+        let refused = if let Some(why) = upgrade::would_end_all() {
+            why.to_owned()
         } else if let Some(program) = program {
             let sockets = self.workers.sockets().map_err(|error| error.to_string());
             match sockets.and_then(|sockets| Giving::begin(program, &sockets)) {

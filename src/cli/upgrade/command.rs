@@ -130,10 +130,14 @@ impl Process {
 
     /// Whether it is this program and proxies: other commands would die of the signal.
     fn is_proxy(&self) -> bool {
-        let mut words = self.arguments.iter();
-        let program = words.next().and_then(|path| Path::new(path).file_name());
-        let is_wharf = program.is_some_and(|name| name.to_string_lossy().starts_with("wharf"));
-        let command = words.next().map_or("run", String::as_str);
+        let is_named = |path: &Path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("wharf"))
+        };
+        let program = std::fs::read_link(format!("/proc/{}/exe", self.pid));
+        let called = self.arguments.first().map(Path::new);
+        // A link of another name is the same program.
+        let is_wharf = program.is_ok_and(|path| is_named(&path)) || called.is_some_and(is_named);
+        let command = self.arguments.get(1).map_or("run", String::as_str);
         is_wharf && (command.starts_with('-') || command == "run" || command == super::COMMAND)
     }
 

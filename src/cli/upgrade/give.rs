@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Blocking;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -18,12 +19,17 @@ use crate::listen::Handed;
 
 /// For the new process to load its configuration and a whole table.
 const LOAD: Duration = Duration::from_secs(90);
+/// For it to take the sockets.
+const SEND: Duration = Duration::from_secs(5);
 /// Bytes of what it may say.
 const SAID: u64 = 4096;
 
 /// How this process was started, so that it can be started again.
 #[derive(Debug)]
 pub(in crate::cli) struct Program {
+    /// As it was called, which may be a link that leads elsewhere meanwhile.
+    called: Option<PathBuf>,
+    /// Where it was then.
     path: PathBuf,
     arguments: Vec<OsString>,
 }
@@ -35,11 +41,18 @@ impl Program {
     /// The system does not tell.
     pub(in crate::cli) fn of_this_process() -> io::Result<Self> {
         let path = std::env::current_exe()?;
+        let called = std::env::args_os().next().map(PathBuf::from);
+        let called = called.filter(|path| path.components().count() > 1);
+        let called = called.and_then(|path| std::path::absolute(path).ok());
         let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
         if arguments.first().is_some_and(|first| first == "run" || first == COMMAND) {
             arguments.remove(0);
         }
-        Ok(Self { path, arguments })
+        Ok(Self { called, path, arguments })
+    }
+
+    fn path(&self) -> &Path {
+        self.called.as_deref().filter(|path| path.exists()).unwrap_or(&self.path)
     }
 }
 
@@ -58,13 +71,20 @@ impl Giving {
     pub(in crate::cli) fn begin(program: &Program, sockets: &Handed) -> Result<Self, String> {
         let text = |error: io::Error| format!("hand over the sockets: {error}");
         let (ours, theirs) = Blocking::pair().map_err(text)?;
-        let child = Command::new(&program.path)
+        // What now stands at the path may be something that does not read.
+        ours.set_write_timeout(Some(SEND)).map_err(text)?;
+        let path = program.path();
+        let mut child = Command::new(path)
             .arg(COMMAND)
             .args(&program.arguments)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()
-            .map_err(|error| format!("start {}: {error}", program.path.display()))?;
-        wire::send(&ours, sockets).map_err(text)?;
+            .map_err(|error| format!("start {}: {error}", path.display()))?;
+        if let Err(error) = wire::send(&ours, sockets) {
+            // It may have ended by itself, and says why then.
+            let _ = child.start_kill();
+            return Err(text(error));
+        }
         ours.set_nonblocking(true).map_err(text)?;
         let stream = BufReader::new(UnixStream::from_std(ours).map_err(text)?);
         Ok(Self { child, stream })
@@ -97,10 +117,12 @@ impl Giving {
         Err(said)
     }
 
-    /// Ends the new process.
+    /// Ends the new process, which may have begun to accept in this moment: what it took, it
+    /// finishes.
     pub(in crate::cli) fn give_up(&mut self) {
+        let id = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         // It may have ended by itself.
-        let _ = self.child.start_kill();
+        let _ = id.map(|id| kill_process(id, Signal::TERM));
     }
 
     /// Says that nothing is left that only one process may do.

@@ -29,6 +29,8 @@ const AT_ONCE: usize = 8;
 /// As Traefik: for certificates that nobody provides any more.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// After a failure; doubles up to the longest, which is Traefik's.
+/// An answer is never left unasked for longer, however long it is good for.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 const PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
@@ -201,7 +203,7 @@ impl Entry {
 
     /// A pause that is longer than any was written before the clock was put back.
     fn is_due(&self, now: SystemTime) -> bool {
-        self.due <= now || self.due > now + Duration::from_secs(30 * 24 * 3600)
+        self.due <= now || self.due > now + LONGEST * 2
     }
 
     fn take(&mut self, id: &str, result: Result<(Vec<u8>, Answer), String>, now: SystemTime) {
@@ -211,7 +213,7 @@ impl Entry {
             Ok((der, answer)) => {
                 self.failures = 0;
                 let half = answer.until.duration_since(answer.since).unwrap_or_default() / 2;
-                self.due = (answer.since + half).max(now + PAUSE);
+                self.due = (answer.since + half).min(now + LONGEST).max(now + PAUSE);
                 match answer.status {
                     Status::Good => {
                         tracing::debug!("OCSP: {id} is good until {:?}", answer.until);
