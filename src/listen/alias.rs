@@ -120,7 +120,11 @@ impl Aliases {
                 None => match Arc::clone(&self.turns).acquire_owned().await {
                     // Somebody may have asked while this one stood in line.
                     Ok(_) if self.open.borrow().contains_key(host) => continue,
-                    Ok(turn) => self.ask(host, turn),
+                    Ok(turn) => match self.known.borrow_mut().get(host, Instant::now()) {
+                        // Asked and answered meanwhile.
+                        Found::Fresh(alias) | Found::Stale(alias) => return alias,
+                        Found::Nothing => self.ask(host, turn),
+                    },
                     Err(_) => return None,
                 },
             };

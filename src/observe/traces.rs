@@ -33,9 +33,13 @@ pub fn traces(settings: &settings::Tracing) -> Result<(Arc<Policy>, Queued), Pro
 
 /// Who sends the spans.
 pub fn traces_resource(settings: &settings::Tracing) -> Resource {
-    let mut further = settings.global_attributes.clone();
-    further.extend(settings.resource_attributes.clone());
-    resource(&settings.service_name, &further)
+    // As Traefik: the deprecated name counts where the present one is not used.
+    let further = if settings.resource_attributes.is_empty() {
+        &settings.global_attributes
+    } else {
+        &settings.resource_attributes
+    };
+    resource(&settings.service_name, further)
 }
 
 /// Who sends, by the settings and the environment.

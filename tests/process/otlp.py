@@ -25,8 +25,10 @@ DYNAMIC = """http:
       observability: {{traceVerbosity: detailed}}
     "off": {{rule: "Host(`off.test`)", service: app, observability: {{tracing: false}}}}
     ping: {{rule: "Host(`ping.test`)", service: "ping@internal"}}
+    asked: {{rule: "Host(`asked.test`)", service: app, middlewares: [who]}}
   middlewares:
     cut: {{stripPrefix: {{prefixes: [/cut]}}}}
+    who: {{forwardAuth: {{address: "{url}/who", authResponseHeaders: [X-Replica]}}}}
     all: {{chain: {{middlewares: [mark]}}}}
     mark: {{headers: {{customRequestHeaders: {{X-Mark: "1"}}}}}}
   services:
@@ -157,6 +159,20 @@ def _(_none):
                 {"traefik.service.name": "app@file"},
             ],
         )
+
+
+@checks("forwardAuth's question has a span of its own, without a status")
+def _(_none):
+    with Collector() as collector, Server("app") as app, proxy(app, over_http(collector)) as one:
+        eventually(5, lambda: ask(one, "off.test").status == 200)
+        equal(ask(one, "asked.test", "/x").status, 200)
+        mine = {span["name"]: span for span in spans(collector, "asked.test", 3)}
+        equal(sorted(mine), ["AuthRequest", "GET", "ReverseProxy"])
+        question = mine["AuthRequest"]
+        equal((question["kind"], question["parent"]), (CLIENT, mine["GET"]["id"]))
+        equal(question["attributes"]["url.full"], f"{app.url}/who")
+        assert "http.response.status_code" not in question["attributes"], question
+        assert question["end"] <= mine["ReverseProxy"]["start"]
 
 
 @checks("a client's trace goes on, sampled as the client says")

@@ -168,9 +168,21 @@ impl Trace {
     /// Begins the span of a request that is sent to a server at this URL, and tells the server
     /// of it. `resent` counts the times that it was sent before.
     pub fn send<B>(&mut self, request: &mut Request<B>, url: &str, resent: u32) {
+        self.send_as("ReverseProxy", request, url, resent);
+    }
+
+    /// Likewise, of a request of the proxy's own. As Traefik it ends without a status, by
+    /// [`Trace::leave`].
+    pub fn send_as<B>(
+        &mut self,
+        name: &'static str,
+        request: &mut Request<B>,
+        url: &str,
+        resent: u32,
+    ) {
         let mut id = SpanId(rand::random());
         if self.is_sampled {
-            id = self.push("ReverseProxy", Kind::Client);
+            id = self.push(name, Kind::Client);
             if let Some(span) = self.open.last_mut() {
                 attributes::write_request(&self.policy, &mut span.attributes, request, url, resent);
             }

@@ -141,8 +141,13 @@ impl Parts {
             return Err(failed());
         };
         let body = self.collect(request).await?;
+        let depth = exchange.trace.as_ref().map_or(0, |trace| trace.depth());
         let answer = self.ask(server, exchange, request, body.as_ref());
-        let Ok(answer) = tokio::time::timeout(LIMIT, answer).await else {
+        let answer = tokio::time::timeout(LIMIT, answer).await;
+        if let Some(trace) = &mut exchange.trace {
+            trace.leave(depth);
+        }
+        let Ok(answer) = answer else {
             tracing::debug!(address = server.address(), "no answer in 30 s");
             return Err(failed());
         };
@@ -189,7 +194,7 @@ impl Parts {
     async fn ask(
         &self,
         server: &AuthServer,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
         request: &Request<Body>,
         body: Option<&Collected>,
     ) -> Result<Answer, Response<Body>> {
@@ -198,6 +203,9 @@ impl Parts {
         loop {
             let mut question = self.questions.about(server, exchange, request, body);
             let asked_gzip = upstream::gzip::ask(&mut question);
+            if let Some(trace) = &mut exchange.trace {
+                trace.send_as("AuthRequest", &mut question, server.address(), 0);
+            }
             let cause = match upstream::send(server, None, question).await {
                 Ok(reply) => return self.read(reply, asked_gzip).await,
                 Err(SendError::Sent(cause)) if may_repeat && is_broken(&cause) => {
