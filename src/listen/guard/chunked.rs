@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use super::head::is_token;
+use super::request_line::is_token;
 
 /// Chunk extensions and trailers of one message, each.
 const EXTRA_LIMIT: usize = 16 * 1024;

@@ -2,7 +2,8 @@
 
 use super::answer::Answer;
 use super::chunked::{Chunked, Step};
-use super::head::{Framing, Scanner, Span};
+use super::head::{Framing, Scanner};
+use super::request_line::Span;
 
 #[derive(Debug)]
 enum State {

@@ -10,6 +10,7 @@ mod held;
 mod hints;
 #[cfg(test)]
 mod property;
+mod request_line;
 
 use std::cell::RefCell;
 use std::io;
@@ -21,8 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::framer::{Framer, Hold};
 use self::goodbye::Goodbye;
-use self::head::Span;
 use self::held::Held;
+use self::request_line::Span;
 use super::life::{Expiry, Life, Phase, Verdict};
 use super::stream::Stream;
 use super::sweep::{Lease, Registry};
@@ -206,7 +207,7 @@ impl Guarded {
     /// Escapes a target that may pass; what is behind its head is not looked at yet.
     fn escape(&mut self, target: Span) {
         let Some(odd) = self.held.get(target.start..target.end) else { return };
-        let escaped = head::escaped(odd);
+        let escaped = request_line::escaped(odd);
         self.ready += escaped.len() - odd.len();
         self.held.replace(target.start..target.end, escaped);
         self.looked = false;
