@@ -298,8 +298,9 @@ fn label_options() -> String {
     }
     text.push_str(
         "## Wharf's own\n\nBehind `wharf.` alone: Traefik passes over labels with that root, and would \
-         leave out a container with these behind its own. A file may have them, too, and Traefik \
-         refuses such a file.\n\n",
+         leave out a container with those of services behind its own. A file may have these, too, and \
+         Traefik refuses such a file; those of a [deploy](deploys.md#generations-and-canaries) are of \
+         the container, and hold for all its services.\n\n",
     );
     let own: Vec<_> = labels::own_options().collect();
     writeln!(text, "{}", table(own.iter(), name)).unwrap();

@@ -10,7 +10,7 @@ use wharf::labels::{Container, Decoder, Network};
 use wharf::model::{Desired, ReplicaState};
 use wharf::problem::{Code, Severity};
 use wharf::settings;
-use wharf::tree::known::State;
+use wharf::tree::known::{KnownOption, State};
 
 /// Wharf leaves out the container where Traefik takes the value and fails later, or keeps
 /// going with less: see `bad_value` of each key.
@@ -343,7 +343,7 @@ fn the_table_in_the_crate_knows_every_key_of_the_reference_and_no_other() {
 
 #[test]
 fn wharfs_own_keys_are_seen_in_the_model_under_its_own_root_alone() {
-    for option in wharf::labels::own_options() {
+    for option in wharf::labels::own_options().filter(|own| own.path.starts_with("http.")) {
         let key = concrete(&option.path.to_lowercase());
         let value = match option.kind {
             "duration" => "47s",
@@ -361,6 +361,36 @@ fn wharfs_own_keys_are_seen_in_the_model_under_its_own_root_alone() {
         assert!(json(&own).contains(&wanted), "{key}: {}", json(&own));
         assert!(is_left_out(&theirs), "{key}");
         assert!(theirs.problems[0].to_string().contains(&format!("wharf.{key}")), "{key}");
+    }
+}
+
+#[test]
+fn keys_of_a_deploy_are_taken_under_wharfs_own_root_and_do_nothing_under_the_other() {
+    let rule = ("traefik.http.routers.r.rule", "Host(`a.test`)");
+    let own: Vec<_> =
+        wharf::labels::own_options().filter(|own| own.path.starts_with("deploy.")).collect();
+    let good = |option: &KnownOption| match option.kind {
+        "duration" => "47s",
+        "int" => "47",
+        "bool" => "true",
+        "string" => "v2",
+        kind => panic!("{}: {kind}", option.path),
+    };
+    let all = |root: &str| -> Vec<_> {
+        own.iter().map(|option| (format!("{root}.{}", option.path), good(option))).collect()
+    };
+    for (root, count) in [("wharf", 0), ("traefik", own.len())] {
+        let labels = all(root);
+        let labels: Vec<_> = labels.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+        let desired = decode_whole(&[&[rule], &labels[..]].concat());
+
+        assert_eq!(desired.problems.len(), count, "{root}: {:?}", desired.problems);
+        assert!(!is_left_out(&desired), "{root}");
+    }
+    for option in &own {
+        let wrong = decode_whole(&[rule, (&format!("wharf.{}.x", option.path), "1")]);
+        assert!(is_left_out(&wrong), "{}", option.path);
+        assert!(wrong.problems[0].to_string().contains(&*option.path), "{:?}", wrong.problems);
     }
 }
 

@@ -70,7 +70,7 @@ fn servers(prefix: &str, port: u16, states: &[ReplicaState]) -> LoadBalancer {
             state: *state,
             has_health_check: true,
             started: Some(SystemTime::now()),
-            generation: None,
+            deploy: None,
         }),
         ..Server::default()
     };

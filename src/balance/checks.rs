@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::deploying::Deploying;
 use super::health::PATIENCE;
 use super::outlier::{self, Record};
 use super::replica::Replica;
@@ -66,7 +67,7 @@ pub async fn run(source: impl Source, metrics: Arc<Metrics>, token: Cancellation
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 checks.start_due();
             }
-            _ = looks.tick(), if !checks.compared.is_empty() => checks.compare(),
+            _ = looks.tick(), if checks.has_looks() => checks.look(),
         }
     }
 }
@@ -119,6 +120,8 @@ struct Checks {
     last_id: u64,
     /// Services whose servers are compared with each other, and their servers' ids.
     compared: Vec<(Arc<Service>, Vec<u64>)>,
+    /// Services whose servers are of generations that can be told apart.
+    deploying: Vec<Deploying>,
     due: BinaryHeap<Reverse<(Instant, u64, Task)>>,
     running: FuturesUnordered<LocalBoxFuture<'static, Outcome>>,
 }
@@ -131,6 +134,7 @@ impl Checks {
             ids: HashMap::new(),
             last_id: 0,
             compared: Vec::new(),
+            deploying: Vec::new(),
             due: BinaryHeap::new(),
             running: FuturesUnordered::new(),
         }
@@ -160,6 +164,8 @@ impl Checks {
                 self.compared.push((Arc::clone(service), ids));
             }
         }
+        let deploying = services.iter().filter(|service| service.has_generations());
+        self.deploying = deploying.map(|service| Deploying::new(service, &self.metrics)).collect();
         self.watched.retain(|_, watched| seen.contains_key(&Arc::as_ptr(&watched.replica)));
         self.ids = seen;
     }
@@ -272,6 +278,18 @@ impl Checks {
 }
 
 impl Checks {
+    fn has_looks(&self) -> bool {
+        !self.compared.is_empty() || !self.deploying.is_empty()
+    }
+
+    /// Looks at what was counted since the last time.
+    fn look(&mut self) {
+        for deploying in &self.deploying {
+            deploying.look(Instant::now());
+        }
+        self.compare();
+    }
+
     /// Takes servers out that fail where the others of their service do not.
     fn compare(&mut self) {
         for (service, ids) in &self.compared {
@@ -282,13 +300,14 @@ impl Checks {
                 let (requests, errors) = (replica.requests(), replica.errors());
                 let sample = watched.record.look(requests, errors, replica.trips());
                 if replica.state() == ReplicaState::Ready {
-                    samples.push((*id, sample));
+                    samples.push((*id, service.is_apart(replica), sample));
                 }
             }
             let is_even = service.spreads_evenly();
-            for (place, (id, own)) in samples.iter().enumerate() {
-                let others = samples.iter().enumerate().filter(|(other, _)| *other != place);
-                let others: Vec<_> = others.map(|(_, (_, sample))| *sample).collect();
+            for (id, side, own) in &samples {
+                // Whether a generation fails as a whole is not for this to say.
+                let others = samples.iter().filter(|(other, of, _)| other != id && of == side);
+                let others: Vec<_> = others.map(|(_, _, sample)| *sample).collect();
                 let own = if is_even { *own } else { own.trips_alone() };
                 let Some(why) = outlier::verdict(own, &others) else { continue };
                 if let Some(watched) = self.watched.get_mut(id) {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HOST, UPGRADE};
+use http::header::{CONTENT_LENGTH, HOST, SET_COOKIE, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::time::Instant;
 
@@ -53,6 +53,10 @@ struct Trip {
     hold_until: Option<Instant>,
     sticky: Option<Arc<Replica>>,
     must_set_cookie: bool,
+    /// What was drawn for it: the newest generation, or the older ones.
+    drawn: Option<bool>,
+    /// Pins the client to the generation of its server.
+    pin: Option<HeaderValue>,
     /// The request again, where it may be sent twice or refused after it was sent.
     spare: Option<Spare>,
     keeps_host: bool,
@@ -193,6 +197,8 @@ impl LoadBalancer {
             hold_until: None,
             sticky,
             must_set_cookie,
+            drawn: None,
+            pin: None,
             spare,
             keeps_host,
             asked_gzip,
@@ -221,14 +227,17 @@ impl LoadBalancer {
         exchange: &Exchange,
         request: &Request<Body>,
     ) -> Option<Arc<Replica>> {
+        let headers = request.headers();
         if let Some(replica) = trip.sticky.take() {
-            if replica.is_ready() {
+            if replica.is_ready() && self.keeps(&replica, headers) {
+                self.pin(trip, exchange, headers, &replica);
                 return Some(replica);
             }
             trip.must_set_cookie = true;
         }
         loop {
-            if let Some(replica) = self.pick(trip, exchange) {
+            if let Some(replica) = self.pick(trip, exchange, headers) {
+                self.pin(trip, exchange, headers, &replica);
                 return Some(replica);
             }
             if !self.hold(trip, request).await {
@@ -255,16 +264,46 @@ impl LoadBalancer {
         }
     }
 
-    fn pick(&self, trip: &Trip, exchange: &Exchange) -> Option<Arc<Replica>> {
+    /// Whether the client of a session is to stay with its server: one that is not ready is
+    /// not asked.
+    fn keeps(&self, replica: &Arc<Replica>, headers: &HeaderMap) -> bool {
+        self.group.rotation.load().split.as_ref().is_none_or(|split| split.keeps(replica, headers))
+    }
+
+    fn pin(
+        &self,
+        trip: &mut Trip,
+        exchange: &Exchange,
+        headers: &HeaderMap,
+        replica: &Arc<Replica>,
+    ) {
+        if let Some(split) = &self.group.rotation.load().split {
+            trip.pin = split.pin(headers, replica, exchange.secure);
+        }
+    }
+
+    fn pick(
+        &self,
+        trip: &mut Trip,
+        exchange: &Exchange,
+        headers: &HeaderMap,
+    ) -> Option<Arc<Replica>> {
         let rotation = self.group.rotation.load();
         let client = exchange.connection.peer.ip();
-        let picked =
-            self.settings.strategy.pick(&rotation, &self.group, client, &trip.tried).or_else(
-                || {
-                    // All were tried: the same one again, which `once_more` has found worth it.
-                    rotation.turn(self.group.next_turn())
-                },
-            );
+        let strategy = self.settings.strategy;
+        // Nobody fails for being on the wrong side: then all are asked.
+        if let Some(split) = &rotation.split
+            && let Some(side) = split.side(headers, &mut trip.drawn, &self.group.draws)
+            && let Some(picked) =
+                strategy.pick(&side.rotation, side.next_turn(), client, &trip.tried)
+        {
+            return Some(Arc::clone(picked));
+        }
+        let turn = self.group.next_turn();
+        let picked = strategy.pick(&rotation, turn, client, &trip.tried).or_else(|| {
+            // All were tried: the same one again, which `once_more` has found worth it.
+            rotation.turn(self.group.next_turn())
+        });
         let picked = picked.or_else(|| {
             let is_new = |replica: &&Arc<Replica>| {
                 !trip.tried.iter().any(|tried| Arc::ptr_eq(tried, replica))
@@ -359,6 +398,9 @@ impl LoadBalancer {
             && let Some(cookie) = &self.cookie
         {
             cookie.set(response.headers_mut(), &replica.marks);
+        }
+        if let Some(pin) = &trip.pin {
+            response.headers_mut().append(SET_COOKIE, pin.clone());
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             if !is_answer_to(trip.upgrade.as_ref(), response.headers()) {

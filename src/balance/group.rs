@@ -10,12 +10,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::budget::Budget;
+use super::generations::{BackOff, Generation, Generations, Member};
 use super::hold::{Queue, Waited};
 use super::replica::Replica;
 use super::rotation::Rotation;
 use super::settings::HoldSettings;
 use super::state::ReplicaState;
-use super::{outlier, ramp};
+use super::{deploy, outlier, ramp};
 
 /// So long after a server left, another is expected; longer where requests may wait longer.
 const RECENTLY: Duration = Duration::from_secs(5);
@@ -35,6 +36,8 @@ pub(super) struct Group {
     pub(super) rotation: ArcSwap<Rotation>,
     /// Counts turns; all workers share it, so that shares come out exact.
     turn: AtomicUsize,
+    /// Counts draws between the newest generation and the older ones.
+    pub(super) draws: AtomicUsize,
     queue: Queue,
     /// In milliseconds.
     slow_start: AtomicU64,
@@ -44,7 +47,8 @@ pub(super) struct Group {
 
 #[derive(Debug, Default)]
 struct Members {
-    all: Vec<(Arc<Replica>, u32)>,
+    all: Vec<Member>,
+    generations: Generations,
     left: Option<Instant>,
     /// Requests to servers that are no longer members.
     past: u64,
@@ -63,6 +67,7 @@ impl Group {
             members: Mutex::default(),
             rotation: ArcSwap::default(),
             turn: AtomicUsize::new(first),
+            draws: AtomicUsize::new(0),
             queue: Queue::default(),
             slow_start: AtomicU64::new(0),
             budget: Mutex::new(Budget::new(0, Instant::now())),
@@ -71,18 +76,18 @@ impl Group {
     }
 
     /// The members now; one that is gone from the list may be replaced soon.
-    pub(super) fn set_members(&self, all: Vec<(Arc<Replica>, u32)>, slow_start: Duration) {
+    pub(super) fn set_members(&self, all: Vec<Member>, slow_start: Duration) {
         let millis = u64::try_from(slow_start.as_millis()).unwrap_or(u64::MAX);
         self.slow_start.store(millis, Relaxed);
-        let mut members = lock(&self.members);
-        let gone = members
-            .all
-            .iter()
-            .map(|(old, _)| old)
-            .filter(|old| !all.iter().any(|(new, _)| Arc::ptr_eq(new, old)));
+        let mut guard = lock(&self.members);
+        let members = &mut *guard;
+        let gone = (members.all.iter())
+            .filter(|old| !all.iter().any(|new| Arc::ptr_eq(&new.replica, &old.replica)));
         let mut has_left = false;
         let mut past = 0;
         for old in gone {
+            members.generations.bury(old);
+            let old = &old.replica;
             past += old.requests_here();
             has_left |= old.is_ready() || old.is_last_resort();
             old.remove();
@@ -92,7 +97,7 @@ impl Group {
         }
         members.past = members.past.saturating_add(past);
         members.all = all;
-        drop(members);
+        drop(guard);
         self.refresh(false);
     }
 
@@ -106,16 +111,25 @@ impl Group {
     }
 
     /// Works out anew whose turn it is.
-    fn turn_round(&self, members: MutexGuard<'_, Members>) {
+    fn turn_round(&self, mut guard: MutexGuard<'_, Members>) {
+        let members = &mut *guard;
         members.bring_back();
-        let rotation = Rotation::new(&members.all, self.slow_start(), Instant::now());
+        members.generations.settle(&members.all);
+        let (slow_start, now) = (self.slow_start(), Instant::now());
+        let mut rotation = Rotation::new(&members.all.iter(), slow_start, now);
+        rotation.split = members
+            .generations
+            .split(&self.name, &members.all, |is_in| {
+                Rotation::new(&members.all.iter().filter(|member| is_in(member)), slow_start, now)
+            })
+            .map(Box::new);
         let is_open = !rotation.ready.is_empty();
-        for (replica, _) in &members.all {
+        for Member { replica, .. } in &members.all {
             let is_mute = matches!(replica.state(), ReplicaState::Paused | ReplicaState::Gone);
             replica.set_silent(is_open && is_mute);
         }
         self.rotation.store(Arc::new(rotation));
-        drop(members);
+        drop(guard);
         if is_open {
             self.queue.open();
         }
@@ -133,6 +147,36 @@ impl Group {
         replica.eject(Some((until, why)));
         self.turn_round(members);
         true
+    }
+
+    /// Generations of its servers can be told apart, and there is something to tell.
+    pub(super) fn has_generations(&self) -> bool {
+        lock(&self.members).generations.are_told_apart()
+    }
+
+    /// The generations of its servers, newest first.
+    pub(super) fn generations(&self) -> Vec<Generation> {
+        let members = lock(&self.members);
+        members.generations.view(&members.all, &self.rotation.load())
+    }
+
+    /// Takes the counts of the generations now, and backs off from the newest if it fails.
+    pub(super) fn look(&self, now: Instant) {
+        let mut guard = lock(&self.members);
+        let members = &mut *guard;
+        let Some(back_off) = members.generations.look(&members.all, now) else { return };
+        self.turn_round(guard);
+        let (service, generation) = (&*self.name, deploy::short(&back_off.generation));
+        let BackOff { requests, errors, window, .. } = back_off;
+        let seconds = window.as_secs();
+        tracing::warn!(
+            service,
+            generation,
+            requests,
+            errors,
+            seconds,
+            "the new generation fails: backed off to the older one"
+        );
     }
 
     fn slow_start(&self) -> Duration {
@@ -188,7 +232,7 @@ impl Group {
     pub(super) fn may_retry(&self) -> bool {
         let sent = {
             let members = lock(&self.members);
-            let sent = members.all.iter().map(|(replica, _)| replica.requests_here());
+            let sent = members.all.iter().map(|member| member.replica.requests_here());
             members.past.saturating_add(sent.sum())
         };
         let mut budget = lock(&self.budget);
@@ -204,8 +248,8 @@ impl Members {
     /// Members with a share that are ready, and those that would be if they were not ejected.
     fn able(&self) -> (Vec<&Arc<Replica>>, Vec<&Arc<Replica>>) {
         let in_state = |state| {
-            let with_share = self.all.iter().filter(|(_, weight)| *weight > 0);
-            let replicas = with_share.map(|(replica, _)| replica);
+            let with_share = self.all.iter().filter(|member| member.weight > 0);
+            let replicas = with_share.map(|member| &member.replica);
             replicas.filter(move |replica| replica.state() == state).collect()
         };
         (in_state(ReplicaState::Ready), in_state(ReplicaState::Ejected))

@@ -372,6 +372,7 @@ mod tests {
             state,
             has_health_check,
             started: SystemTime::now().checked_sub(started_ago),
+            deploy: None,
         };
         Inputs::new(&ServerSettings {
             url: "http://a".to_owned(),

@@ -7,9 +7,12 @@ mod budget;
 pub mod checks;
 mod children;
 mod copy;
+pub mod deploy;
+mod deploying;
 mod drain;
 mod failover;
 mod forward;
+mod generations;
 mod group;
 mod health;
 mod highest;
@@ -21,6 +24,7 @@ mod ramp;
 mod replica;
 mod rotation;
 mod settings;
+mod split;
 mod state;
 mod sticky;
 pub mod strategy;
@@ -40,13 +44,16 @@ use crate::observe;
 use crate::upstream::{Server, Transport};
 use account::Account;
 use forward::LoadBalancer;
+use generations::Member;
 use group::Group;
 use highest::Highest;
 use mirror::{Mirroring, Traffic};
 use weighted::Weighted;
 
 pub use children::Child;
+pub use deploy::{Deploy, DeployRules};
 pub use failover::{ErrorSettings, FailoverSettings};
+pub use generations::{BackOff, Generation, GenerationState};
 pub use mirror::MirroringSettings;
 pub use replica::Replica;
 pub use settings::{
@@ -106,15 +113,16 @@ impl Service {
         let mut members = Vec::with_capacity(settings.servers.len());
         for server in &settings.servers {
             let old = previous.and_then(|previous| previous.replica(server));
-            members.push((
-                replica(server, transport, &group, previous, old)?,
-                children::share(server.weight),
-            ));
+            members.push(Member {
+                replica: replica(server, transport, &group, previous, old)?,
+                weight: children::share(server.weight),
+                deploy: server.container.as_ref().and_then(|container| container.deploy.clone()),
+            });
         }
-        for (replica, _) in &members {
-            replica.set_checked(settings.health_check.is_some());
+        for member in &members {
+            member.replica.set_checked(settings.health_check.is_some());
         }
-        let replicas = members.iter().map(|(replica, _)| Arc::clone(replica)).collect();
+        let replicas = members.iter().map(|member| Arc::clone(&member.replica)).collect();
         group.set_members(members, settings.slow_start);
         let cookie = settings.sticky.as_ref().map(|cookie| sticky::Cookie::new(cookie, &name));
         let balancer = LoadBalancer {
@@ -244,6 +252,41 @@ impl Service {
     /// Requests that wait for a server now.
     pub fn waiting(&self) -> usize {
         self.balancer().map_or(0, |balancer| balancer.group.waiting())
+    }
+
+    /// The generations of its servers, newest first; none where there is nothing to tell of
+    /// them: one alone, without labels of a deploy.
+    pub fn generations(&self) -> Vec<Generation> {
+        let balancer = self.balancer().filter(|_| self.has_generations());
+        balancer.map_or_else(Vec::new, |balancer| balancer.group.generations())
+    }
+
+    /// The generation of one of its servers, where generations can be told apart.
+    pub fn generation_of(&self, replica: &Arc<Replica>) -> Option<&Arc<str>> {
+        let balancer = self.balancer()?;
+        let place = balancer.replicas.iter().position(|one| Arc::ptr_eq(one, replica))?;
+        let container = balancer.settings.servers.get(place)?.container.as_ref()?;
+        container.deploy.as_ref().map(|deploy| &deploy.generation)
+    }
+
+    fn has_generations(&self) -> bool {
+        self.balancer().is_some_and(|balancer| balancer.group.has_generations())
+    }
+
+    /// Takes the counts of the generations now, and backs off from the newest if it fails.
+    fn look_at_generations(&self, now: Instant) {
+        if let Some(balancer) = self.balancer() {
+            balancer.group.look(now);
+        }
+    }
+
+    /// Whether a server is one of the newest generation, and requests are split between that
+    /// and the older ones.
+    fn is_apart(&self, replica: &Arc<Replica>) -> bool {
+        self.balancer().is_some_and(|balancer| {
+            let rotation = balancer.group.rotation.load();
+            rotation.split.as_ref().is_some_and(|split| split.is_newest(replica))
+        })
     }
 
     /// Its servers are watched for ones that fail where the others do not. Where clients stay

@@ -40,7 +40,39 @@ pub struct Replica {
     errors: AtomicU64,
     /// Requests that were counted by the cell before this one.
     carried: u64,
+    carried_errors: u64,
     group: Weak<Group>,
+}
+
+/// Requests that were sent, those of them that are over, and those of these that failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) requests: u64,
+    pub(super) done: u64,
+    pub(super) errors: u64,
+}
+
+impl Tally {
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            done: self.done.saturating_add(other.done),
+            errors: self.errors.saturating_add(other.errors),
+        }
+    }
+
+    pub(super) fn minus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(other.requests),
+            done: self.done.saturating_sub(other.done),
+            errors: self.errors.saturating_sub(other.errors),
+        }
+    }
+
+    /// Nobody will hear of those that are still on their way.
+    pub(super) fn all_done(self) -> Self {
+        Self { done: self.requests, ..self }
+    }
 }
 
 impl Replica {
@@ -70,6 +102,7 @@ impl Replica {
             requests: AtomicU64::new(carried.map_or(0, |old| old.requests())),
             carried: carried.map_or(0, |old| old.requests()),
             errors: AtomicU64::new(carried.map_or(0, |old| old.errors())),
+            carried_errors: carried.map_or(0, |old| old.errors()),
             group: Arc::downgrade(group),
         })
     }
@@ -273,6 +306,16 @@ impl Replica {
     /// Of those, the ones of this cell's own time.
     pub(super) fn requests_here(&self) -> u64 {
         self.requests().saturating_sub(self.carried)
+    }
+
+    /// What was counted in this cell's own time.
+    pub(super) fn tally_here(&self) -> Tally {
+        // In this order: one that is over meanwhile counts as well done, and not as one error
+        // of none.
+        let errors = self.errors().saturating_sub(self.carried_errors);
+        let in_flight = u64::from(self.in_flight());
+        let requests = self.requests_here();
+        Tally { requests, done: requests.saturating_sub(in_flight), errors }
     }
 
     /// Of all, answered with 5xx or not at all.

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::generations::Member;
 use super::ramp;
 use super::replica::Replica;
+use super::split::Split;
 use super::state::ReplicaState;
 
 /// Turns kept at most; larger sums of weights are scaled down to it.
@@ -26,15 +28,23 @@ pub(super) struct Rotation {
     pub(super) last_resort: Box<[Arc<Replica>]>,
     /// A server is about to be ready.
     pub(super) is_expecting: bool,
+    /// How requests are split between generations, where that is to be decided.
+    pub(super) split: Option<Box<Split>>,
 }
 
 impl Rotation {
     /// The rotation of these servers and their weights; the share of one that has just become
     /// ready grows over `slow_start`.
-    pub(super) fn new(members: &[(Arc<Replica>, u32)], slow_start: Duration, now: Instant) -> Self {
-        let with_share = || members.iter().filter(|(_, weight)| *weight > 0);
-        let is_ready = |(replica, _): &&(Arc<Replica>, u32)| replica.is_ready();
-        let mut ready: Box<[_]> = with_share().filter(is_ready).cloned().collect();
+    pub(super) fn new<'m>(
+        members: &(impl Iterator<Item = &'m Member> + Clone),
+        slow_start: Duration,
+        now: Instant,
+    ) -> Self {
+        let with_share = || members.clone().filter(|member| member.weight > 0);
+        let mut ready: Box<[_]> = with_share()
+            .filter(|member| member.replica.is_ready())
+            .map(|member| (Arc::clone(&member.replica), member.weight))
+            .collect();
         let mut parts: Box<[u32]> = Box::default();
         if !slow_start.is_zero() {
             let part = |(replica, _): &(Arc<Replica>, u32)| {
@@ -54,12 +64,13 @@ impl Rotation {
             turns: turns(&weights),
             parts,
             last_resort: with_share()
-                .filter(|(replica, _)| replica.is_last_resort())
-                .map(|(replica, _)| Arc::clone(replica))
+                .filter(|member| member.replica.is_last_resort())
+                .map(|member| Arc::clone(&member.replica))
                 .collect(),
             is_expecting: with_share()
-                .any(|(replica, _)| replica.state() == ReplicaState::Starting),
+                .any(|member| member.replica.state() == ReplicaState::Starting),
             ready,
+            split: None,
         }
     }
 

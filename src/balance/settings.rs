@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{EngineState, Strategy};
+use super::{Deploy, EngineState, Strategy};
 
 /// A load balancer.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +87,8 @@ pub struct ContainerSettings {
     pub has_health_check: bool,
     /// When it was started.
     pub started: Option<SystemTime>,
+    /// The deploy that it comes from, where deploys of the service can be told apart.
+    pub deploy: Option<Arc<Deploy>>,
 }
 
 /// A sticky cookie.

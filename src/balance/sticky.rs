@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::settings::CookieSettings;
 
 /// What a cookie says of a server or a child service: 16 hexadecimal digits.
-type Mark = [u8; 16];
+pub(super) type Mark = [u8; 16];
 
 /// The cookie values that stand for one server.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +92,7 @@ pub(super) fn fnv1(bytes: &[u8]) -> u64 {
     })
 }
 
-fn mark(parts: &[&str]) -> Mark {
+pub(super) fn mark(parts: &[&str]) -> Mark {
     let mut hash = Sha256::new();
     for (index, part) in parts.iter().enumerate() {
         if index > 0 {
@@ -132,16 +132,7 @@ impl Cookie {
 
     /// The values of that name among a request's cookies.
     pub(super) fn values<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h [u8]> {
-        let pairs = headers
-            .get_all(COOKIE)
-            .iter()
-            .flat_map(|line| line.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii));
-        let values = pairs.filter_map(|pair| {
-            let value = pair.strip_prefix(self.name.as_bytes())?.strip_prefix(b"=")?;
-            let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-            Some(bare.unwrap_or(value))
-        });
-        values.take(MOST_VALUES)
+        values(headers, &self.name)
     }
 
     /// Sets it on a response.
@@ -151,6 +142,20 @@ impl Cookie {
             headers.append(header::SET_COOKIE, value);
         }
     }
+}
+
+/// The values of the cookies of that name.
+pub(super) fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    let pairs = headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii));
+    let values = pairs.filter_map(move |pair| {
+        let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+        Some(bare.unwrap_or(value))
+    });
+    values.take(MOST_VALUES)
 }
 
 /// The name of a sticky cookie that has none of its own, as Traefik makes it of the service's.

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::group::Group;
 use super::replica::Replica;
 use super::rotation::Rotation;
 use super::sticky::fnv1;
@@ -42,17 +41,16 @@ impl Strategy {
         self == Self::LeastTime
     }
 
-    /// A ready server that was not tried yet.
+    /// A ready server that was not tried yet; `turn` is the number of this pick.
     pub(super) fn pick<'r>(
         self,
         rotation: &'r Rotation,
-        group: &Group,
+        turn: usize,
         client: IpAddr,
         tried: &Tried,
     ) -> Option<&'r Arc<Replica>> {
         let is_new =
             |replica: &&Arc<Replica>| !tried.iter().any(|tried| Arc::ptr_eq(tried, replica));
-        let turn = group.next_turn();
         if rotation.is_ramping() && !self.goes_by_shares() {
             // Other bits than those that choose among two.
             let random = scatter(turn as u64) >> 24;

@@ -61,6 +61,7 @@ mod tests {
             state: EngineState::Running,
             has_health_check: false,
             started: None,
+            deploy: None,
         };
         let server = ServerSettings {
             url: url.to_owned(),

@@ -143,7 +143,7 @@ mod tests {
             state: ReplicaState::Running,
             has_health_check: false,
             started: None,
-            generation: None,
+            deploy: None,
         };
         Server { url: format!("http://{id}:80"), replica: Some(facts), ..Server::default() }
     }

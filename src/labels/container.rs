@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::address::Choice;
 use super::service::{self, Pool};
 use super::template::{self, Template};
-use super::{Container, name, reach, read};
+use super::{Container, deploy, name, reach, read};
 use crate::middleware::Spec;
 use crate::model::{Name, Provider, ReplicaState, Router, Store};
 use crate::problem::{Code, Origin, Problem, Severity};
@@ -141,7 +141,8 @@ pub(super) fn decode<'c>(
     let stores = root.take("tls").and_then(|mut tls| tls.take("stores"));
     parts.stores = named(stores, "TLS store", &mut problems, tree::decode::<Store>);
     let routers = named(http.take("routers"), "router", &mut problems, tree::decode::<Router>);
-    let mut reader = service::Reader { container, choice, other, problems: &mut problems };
+    let deploy = deploy::read(container, root.take("deploy").as_ref(), &mut problems);
+    let mut reader = service::Reader { container, choice, deploy, other, problems: &mut problems };
     if let Some(services) = http.take("services") {
         parts.services = reader.services(&services);
     } else {

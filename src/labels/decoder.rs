@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::Container;
 use super::container::{self, Options, Part, Parts};
-use super::merge::{self, Member, Verdict};
+use super::generation;
+use super::merge::{self, Member, Others, Verdict};
 use super::service::Pool;
 use crate::middleware::Spec;
 use crate::model::{
@@ -242,27 +243,34 @@ type Merged<T> = (Option<Sourced<T>>, Vec<Problem>);
 
 /// Routers and middlewares: all must say the same.
 fn simple<T: PartialEq + Clone>(kind: &str, name: &Name, members: Vec<Member<'_, T>>) -> Merged<T> {
-    match merge::decide(members, T::eq) {
+    match merge::decide(members, T::eq, Others::Leave) {
         None => (None, Vec::new()),
         Some(Verdict::Conflict(members)) => (None, merge::conflict(kind, name, &members)),
-        Some(Verdict::Agreed(members)) => {
+        Some(Verdict::Agreed(winner, members)) => {
             let from = origins(&members);
-            let value = members.first().map(|member| member.value.clone());
-            (value.map(|value| Sourced { value, from }), Vec::new())
+            (Some(Sourced { value: winner.value.clone(), from }), Vec::new())
         }
     }
 }
 
-/// Services: all must say the same, and each brings its server.
+/// Services: all must say the same, but for deploys of one, and each brings its server.
 fn pool(options: &Options, name: &Name, members: Vec<Member<'_, Pool>>) -> Merged<Service> {
-    match merge::decide(members, |one, two| {
-        one.settings == two.settings && one.middlewares == two.middlewares
-    }) {
+    let is_same =
+        |one: &Pool, two: &Pool| one.settings == two.settings && one.middlewares == two.middlewares;
+    match merge::decide(members, is_same, Others::Stay) {
         None => (None, Vec::new()),
         Some(Verdict::Conflict(members)) => (None, merge::conflict("HTTP service", name, &members)),
-        Some(Verdict::Agreed(members)) => {
-            let mut balancer =
-                members.first().map(|m| m.value.settings.clone()).unwrap_or_default();
+        Some(Verdict::Agreed(winner, members)) => {
+            let mut balancer = winner.value.settings.clone();
+            let containers = members.iter().map(|member| member.container);
+            let are_deploys = generation::are_of_one(containers);
+            let server = |member: &Member<'_, Pool>| {
+                let mut server = member.value.server.clone()?;
+                if let Some(facts) = server.replica.as_mut().filter(|_| !are_deploys) {
+                    facts.deploy = None;
+                }
+                Some(server)
+            };
             balancer.servers = members
                 .iter()
                 .filter(|member| {
@@ -272,10 +280,9 @@ fn pool(options: &Options, name: &Name, members: Vec<Member<'_, Pool>>) -> Merge
                             ReplicaState::Running | ReplicaState::Stopping
                         )
                 })
-                .filter_map(|member| member.value.server.clone())
+                .filter_map(server)
                 .collect();
-            let middlewares =
-                members.first().map(|m| m.value.middlewares.clone()).unwrap_or_default();
+            let middlewares = winner.value.middlewares.clone();
             let value = Service { middlewares, kind: ServiceKind::LoadBalancer(balancer) };
             let warning = merge::strangers(name, &members);
             (Some(Sourced { value, from: origins(&members) }), warning.into_iter().collect())

@@ -285,6 +285,133 @@ fn the_newest_generation_with_a_ready_replica_wins() {
     assert_eq!(routers(&late), ["web@docker: Host(`new.test`) -> web-shop"]);
 }
 
+/// The servers of the one service there is, and the generations that they are of.
+fn generations(desired: &Desired) -> Vec<(&str, Option<String>)> {
+    let service = desired.services.values().next().unwrap();
+    let ServiceKind::LoadBalancer(balancer) = &service.value.kind else { panic!() };
+    let servers = balancer.servers.iter();
+    let replicas = servers.map(|server| (&*server.url, server.replica.as_ref().unwrap()));
+    let id = |facts: &'_ crate::model::ReplicaFacts| {
+        facts.deploy.as_ref().map(|own| own.generation.to_string())
+    };
+    replicas.map(|(url, facts)| (url, id(facts))).collect()
+}
+
+#[test]
+fn servers_of_the_deploy_before_stay_until_they_are_stopped_whatever_the_labels_say_now() {
+    let deploy = |hash: &str, n: u8, state: ReplicaState, port: &str| {
+        let labels = [
+            RULE,
+            ("traefik.http.services.web.loadbalancer.server.port", port),
+            ("traefik.http.services.web.loadbalancer.passhostheader", hash),
+            (name::PROJECT, "shop"),
+            (name::SERVICE, "web"),
+            (name::GENERATION, hash),
+        ];
+        Container { state, ..container(&format!("{hash}-{n}"), n, &labels) }
+    };
+    let (running, starting) = (ReplicaState::Running, ReplicaState::Starting);
+    let settings = |desired: &Desired| {
+        let ServiceKind::LoadBalancer(balancer) =
+            &desired.services.values().next().unwrap().value.kind
+        else {
+            panic!()
+        };
+        balancer.pass_host_header
+    };
+
+    // The new one does not accept yet: the old settings, and the servers of both.
+    let [old, new] = [("false", "80"), ("true", "81")];
+    let early = decoder(&[deploy(old.0, 2, running, old.1), deploy(new.0, 3, starting, new.1)]);
+    let early = { early }.desired();
+    assert!(!settings(&early));
+    let server = |url, id: &str| (url, Some(id.to_owned()));
+    let (first, second) =
+        (server("http://10.0.0.2:80", old.0), server("http://10.0.0.3:81", new.0));
+    assert_eq!(generations(&early), [first.clone(), second.clone()]);
+
+    // It runs: its settings, and still the servers of both, as long as they run.
+    for (state, stays) in [
+        (running, true),
+        (ReplicaState::Unhealthy, true),
+        (ReplicaState::Stopping, true),
+        (ReplicaState::Gone, false),
+    ] {
+        let late =
+            decoder(&[deploy(old.0, 2, state, old.1), deploy(new.0, 3, running, new.1)]).desired();
+        assert!(settings(&late), "{state:?}");
+        let old = stays.then(|| first.clone());
+        let wanted: Vec<_> = old.into_iter().chain([second.clone()]).collect();
+        assert_eq!(generations(&late), wanted, "{state:?}");
+        assert!(late.problems.is_empty(), "{:?}", late.problems);
+    }
+}
+
+#[test]
+fn only_deploys_of_one_service_are_generations_of_it() {
+    const NAME: &str = "wharf.deploy.generation";
+    type Labels<'l> = &'l [(&'l str, &'l str)];
+    let compose = |service: &'static str, hash: &'static str| {
+        [(name::PROJECT, "shop"), (name::SERVICE, service), (name::GENERATION, hash)]
+    };
+    let cases: [(Labels<'_>, Labels<'_>, [Option<&str>; 2]); 7] = [
+        // One service of Compose.
+        (&compose("web", "a"), &compose("web", "b"), [Some("a"), Some("b")]),
+        // Two that share a name on purpose.
+        (&compose("blue", "a"), &compose("green", "b"), [None, None]),
+        // Two that say that they are generations.
+        (
+            &[&compose("blue", "a")[..], &[(NAME, "1")]].concat(),
+            &[&compose("green", "b")[..], &[(NAME, "2")]].concat(),
+            [Some("1"), Some("2")],
+        ),
+        // The label comes with the deploy.
+        (
+            &compose("web", "a"),
+            &[&compose("web", "b")[..], &[("wharf.Deploy.Generation", "2")]].concat(),
+            [Some("a"), Some("2")],
+        ),
+        (&[(NAME, "1")], &[(NAME, "2")], [Some("1"), Some("2")]),
+        (&[(NAME, "1")], &[], [None, None]),
+        (&[], &[], [None, None]),
+    ];
+    for (one, two, wanted) in cases {
+        let service = ("traefik.http.routers.web.service", "web");
+        let port = ("traefik.http.services.web.loadbalancer.server.port", "80");
+        let [one, two] = [one, two].map(|own| [&[RULE, service, port][..], own].concat());
+        let both = [container("one", 2, &one), container("two", 3, &two)];
+        let desired = decoder(&both).desired();
+
+        let found: Vec<_> = generations(&desired).into_iter().map(|(_, id)| id).collect();
+        let wanted = wanted.map(|id| id.map(str::to_owned));
+        assert_eq!(found, wanted, "{one:?} {two:?}: {:?}", desired.problems);
+    }
+}
+
+#[test]
+fn generations_that_are_named_need_not_say_the_same() {
+    let deploy = |id: &str, n: u8, service: &str| {
+        let labels = [
+            ("traefik.http.routers.web.rule", &*format!("Host(`{id}.test`)")),
+            ("traefik.http.services.web.loadbalancer.passhostheader", service),
+            ("wharf.deploy.generation", id),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let labels: Vec<_> = labels.iter().map(|(key, value)| (&**key, &**value)).collect();
+        container(id, n, &labels)
+    };
+
+    let desired = decoder(&[deploy("v1", 2, "true"), deploy("v2", 3, "false")]).desired();
+    assert_eq!(routers(&desired), ["web@docker: Host(`v2.test`) -> web"]);
+    assert_eq!(generations(&desired).len(), 2);
+
+    // One generation that says two things is a conflict as ever.
+    let other = crate::problem::ContainerRef { name: "other".into(), id: "other".into() };
+    let two = Container { container: other, ..deploy("v1", 4, "false") };
+    let desired = decoder(&[deploy("v1", 2, "true"), two]).desired();
+    assert!(desired.services.is_empty());
+}
+
 #[test]
 fn a_container_that_is_not_running_keeps_its_router_unless_traefik_is_asked_for() {
     let states = [ReplicaState::Starting, ReplicaState::Unhealthy, ReplicaState::Gone];

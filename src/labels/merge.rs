@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Container, name};
+use super::{Container, generation, name};
 use crate::model::{Name, ReplicaState};
 use crate::problem::{Code, Origin, Problem};
 
@@ -24,16 +24,28 @@ impl<T> Copy for Member<'_, T> {}
 
 /// What several containers say together.
 pub(super) enum Verdict<'e, T> {
-    /// These say the same; never empty.
-    Agreed(Vec<Member<'e, T>>),
+    /// The first one says what counts; the second are all that take part in it, itself
+    /// among them.
+    Agreed(Member<'e, T>, Vec<Member<'e, T>>),
     /// These do not.
     Conflict(Vec<Member<'e, T>>),
+}
+
+/// What becomes of those that say something else than the deploy that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    /// They take no part.
+    Leave,
+    /// They take part as long as they run: servers of a deploy before, which are needed until
+    /// those of the next one are ready.
+    Stay,
 }
 
 /// Decides. `same` compares settings, not servers. `None` without members.
 pub(super) fn decide<'e, T>(
     mut members: Vec<Member<'e, T>>,
     same: impl Fn(&T, &T) -> bool,
+    others: Others,
 ) -> Option<Verdict<'e, T>> {
     members.sort_by_key(|member| &member.container.container);
     // A stopped container must not argue with a running one, nor one that is leaving.
@@ -59,8 +71,13 @@ pub(super) fn decide<'e, T>(
         _ => None,
     };
     let Some(winner) = winner else { return Some(Verdict::Conflict(voters)) };
-    members.retain(|member| same(member.value, winner.value));
-    Some(Verdict::Agreed(members))
+    members.retain(|member| {
+        same(member.value, winner.value)
+            || others == Others::Stay
+                && member.container.state != ReplicaState::Gone
+                && are_deploys([member.container, winner.container])
+    });
+    Some(Verdict::Agreed(winner, members))
 }
 
 const GONE: u8 = 2;
@@ -76,32 +93,21 @@ fn rank(state: ReplicaState) -> u8 {
     }
 }
 
-/// Whether these are deploys of one Compose service: one project and service, and another
-/// hash of the settings in each class.
+/// Whether these are of two generations of one service.
+fn are_deploys(pair: [&Container; 2]) -> bool {
+    let [one, two] = pair.map(|container| generation::of(container).map(|own| own.id));
+    one != two && generation::are_of_one(pair.into_iter())
+}
+
+/// Whether these are deploys of one service, and each generation is in one class.
 fn are_generations<T>(classes: &[Vec<Member<'_, T>>]) -> bool {
-    let mut services = BTreeSet::new();
-    let mut hashes = BTreeSet::new();
-    for class in classes {
-        let mut own = BTreeSet::new();
-        for member in class {
-            let labels = &member.container.labels;
-            let (Some(project), Some(service), Some(hash)) = (
-                labels.get(name::PROJECT),
-                labels.get(name::SERVICE),
-                labels.get(name::GENERATION),
-            ) else {
-                return false;
-            };
-            services.insert((project, service));
-            own.insert(hash);
-        }
-        for hash in own {
-            if !hashes.insert(hash) {
-                return false;
-            }
-        }
-    }
-    services.len() == 1
+    let mut ids = BTreeSet::new();
+    let is_apart = classes.iter().all(|class| {
+        let own = class.iter().filter_map(|member| generation::of(member.container));
+        let own: BTreeSet<_> = own.map(|own| own.id).collect();
+        own.into_iter().all(|id| ids.insert(id))
+    });
+    is_apart && generation::are_of_one(classes.iter().flatten().map(|member| member.container))
 }
 
 /// The newest generation that has a ready replica; when none has, the newest.

@@ -3,6 +3,8 @@
 mod address;
 mod container;
 mod decoder;
+mod deploy;
+mod generation;
 mod known;
 mod merge;
 mod name;

@@ -43,9 +43,11 @@ fn admit(container: &ContainerRef, key: &str) -> Result<(), Problem> {
             .mend(format!("write {lower}.{path}: the first word must be in lower case")));
     }
     if root == "traefik" && known::is_own(path) {
-        // As Traefik, which leaves out the container: the same labels must do the same there.
+        // As Traefik, which leaves out the container, or does not look at the label: the same
+        // labels must do the same there.
         let text = "no such key in Traefik: it is one of Wharf's own";
-        return Err(Problem::error(Code::UnknownKey, origin(), text)
+        let problem = if is_read_by_traefik(path) { Problem::error } else { Problem::warning };
+        return Err(problem(Code::UnknownKey, origin(), text)
             .mend(format!("write `wharf.{path}`, which Traefik passes over")));
     }
     match known::find(path) {

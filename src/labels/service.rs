@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::Container;
 use super::address::{self, Choice};
 use super::container::{Part, bad_name};
 use super::reach::{SCHEMES, check_url};
-use super::{Container, name};
+use crate::balance::Deploy;
 use crate::model::{LoadBalancer, Name, Provider, ReplicaFacts, ReplicaState, Server};
 use crate::problem::{Code, Origin, Problem};
 use crate::tree::{self, Node};
@@ -38,6 +39,7 @@ struct LabelServer {
 pub(super) struct Reader<'r, 'c> {
     pub(super) container: &'c Container,
     pub(super) choice: Choice<'r>,
+    pub(super) deploy: Option<Arc<Deploy>>,
     pub(super) other: &'r dyn Fn(&str) -> Option<&'c Container>,
     pub(super) problems: &'r mut Vec<Problem>,
 }
@@ -182,7 +184,7 @@ impl Reader<'_, '_> {
             state: container.state,
             has_health_check: container.has_health_check,
             started: container.started,
-            generation: container.labels.get(name::GENERATION).map(|hash| Arc::from(hash.as_str())),
+            deploy: self.deploy.clone(),
         }
     }
 }

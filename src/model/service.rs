@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::composite::{Failover, HighestRandomWeight, Mirroring, Weighted};
+use crate::balance::Deploy;
 use crate::problem::ContainerRef;
 use crate::settings::GoDuration;
 use crate::tree;
@@ -161,8 +162,8 @@ pub struct ReplicaFacts {
     pub has_health_check: bool,
     /// When it was started.
     pub started: Option<SystemTime>,
-    /// `com.docker.compose.config-hash`: tells one deploy from the next.
-    pub generation: Option<Arc<str>>,
+    /// The deploy that it comes from; `None` where deploys of its service can't be told apart.
+    pub deploy: Option<Arc<Deploy>>,
 }
 
 /// What the engine says of a container, as far as traffic is concerned.

@@ -341,6 +341,7 @@ impl Everything {
         let help = "How many times a server was taken out that failed where the others did not";
         by_service(encoder, "wharf_ejections", help, &self.0, &self.0.servers.ejections)?;
         self.0.encode_servers(encoder)?;
+        self.0.encode_generations(encoder)?;
         let help = "service server is up, described by gauge value of 0 or 1";
         let mut family = encoder.encode_descriptor(
             "traefik_service_server_up",

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::conventions::{Durations, Side, Took, without_path};
+use super::generations::Generations;
 use super::history::History;
 use super::kept::{Kept, Reader, keep, sweep};
 use super::series::{Key, Scope};
@@ -171,6 +172,7 @@ pub struct Metrics {
     pub(super) server_up: Kept<(Arc<str>, Arc<str>), AtomicI64>,
     pub(super) retries: Kept<Arc<str>, AtomicU64>,
     pub(super) servers: Servers,
+    pub(super) generations: Generations,
     pub(super) dropped_copies: Kept<Arc<str>, AtomicU64>,
     pub(super) tls_requests: Kept<TlsName, AtomicU64>,
     pub(super) connections: Kept<(Arc<str>, &'static str), AtomicI64>,
@@ -228,6 +230,7 @@ impl Metrics {
             server_up: Kept::default(),
             retries: Kept::default(),
             servers: Servers::default(),
+            generations: Generations::default(),
             dropped_copies: Kept::default(),
             tls_requests: Kept::default(),
             connections: Kept::default(),

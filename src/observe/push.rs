@@ -51,6 +51,7 @@ impl Metrics {
         if shown.services {
             self.push_services(&mut out);
             self.push_servers(&mut out);
+            self.push_generations(&mut out);
         }
         for durations in self.served.iter().chain(self.sent.as_deref()) {
             durations.push(&mut out, now, Instant::now());

@@ -1,6 +1,7 @@
 //! Services against servers on loopback that answer raw bytes.
 
 mod composites;
+mod generations;
 mod health;
 mod mirroring;
 mod model;
@@ -163,6 +164,7 @@ fn container(url: &str, id: &str, state: EngineState) -> ServerSettings {
         state,
         has_health_check: false,
         started: None,
+        deploy: None,
     };
     ServerSettings { container: Some(container), ..server(url) }
 }

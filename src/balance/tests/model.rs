@@ -6,7 +6,9 @@ use proptest::strategy::Strategy;
 use tokio::task::yield_now;
 use tokio::time::{Instant, advance};
 
+use super::generations::deployed;
 use super::*;
+use crate::balance::deploy::BackOffRules;
 use crate::balance::{forward, outlier};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -28,6 +30,8 @@ enum Event {
     Arrive,
     /// The client of the request that came first goes away.
     Leave,
+    /// Requests fail there, and somebody looks at the counts.
+    Fail(usize),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -47,6 +51,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => server.clone().prop_map(Event::Connected),
         2 => (server.clone(), any::<bool>()).prop_map(|(at, well)| Event::Checked(at, well)),
         3 => (server.clone(), 1..60_u64).prop_map(|(at, seconds)| Event::Eject(at, seconds)),
+        1 => server.clone().prop_map(Event::Fail),
         2 => (server, any::<bool>()).prop_map(|(at, is_in)| Event::Member(at, is_in)),
         2 => (1..12_000_u64).prop_map(Event::Pass),
         4 => Just(Event::Arrive),
@@ -65,7 +70,24 @@ struct Fate {
     got: Option<Arc<Replica>>,
 }
 
+/// Servers from this one on are of the newer generation.
+const NEWER: usize = 3;
+
+/// What the deploy says; none, some, and all of the requests for the newer generation.
+fn rules() -> impl Strategy<Value = DeployRules> {
+    let percent = prop_oneof![Just(None), Just(Some(0)), Just(Some(50)), Just(Some(100))];
+    (1..3_usize, percent, any::<bool>(), any::<bool>()).prop_map(
+        |(min_ready, percent, pin, backs_off)| {
+            let window = Duration::from_secs(5);
+            let back_off = BackOffRules { errors: 50, window, min_requests: 20 };
+            let back_off = backs_off.then_some(back_off);
+            DeployRules { min_ready, percent, pin, back_off, ..DeployRules::default() }
+        },
+    )
+}
+
 struct World {
+    rules: DeployRules,
     service: Arc<Service>,
     is_member: [bool; SERVERS],
     cells: Vec<Arc<Replica>>,
@@ -74,14 +96,17 @@ struct World {
     done: Rc<RefCell<Vec<Fate>>>,
 }
 
-fn build(is_member: [bool; SERVERS], previous: Option<&Arc<Service>>) -> Arc<Service> {
+fn build(
+    rules: &DeployRules,
+    is_member: [bool; SERVERS],
+    previous: Option<&Arc<Service>>,
+) -> Arc<Service> {
     let transport = previous
         .and_then(|before| before.balancer())
         .map_or_else(transport, |balancer| Arc::clone(&balancer.transport));
-    let servers = (0..SERVERS).filter(|at| is_member[*at]).map(|at| {
-        let url = format!("http://127.0.0.1:{}", at + 1);
-        container(&url, &at.to_string(), EngineState::Running)
-    });
+    let servers = (0..SERVERS)
+        .filter(|at| is_member[*at])
+        .map(|at| deployed(at as u64, if at < NEWER { "old" } else { "new" }, rules));
     let settings =
         LoadBalancerSettings { slow_start: Duration::from_secs(3), ..settings(servers.collect()) };
     let name = "web@docker".into();
@@ -89,10 +114,11 @@ fn build(is_member: [bool; SERVERS], previous: Option<&Arc<Service>>) -> Arc<Ser
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(rules: DeployRules) -> Self {
         let is_member = [true; SERVERS];
-        let service = build(is_member, None);
+        let service = build(&rules, is_member, None);
         Self {
+            rules,
             cells: service.replicas().to_vec(),
             service,
             is_member,
@@ -121,11 +147,22 @@ impl World {
             }
             Event::Member(at, is_in) => {
                 self.is_member[at] = is_in;
-                self.service = build(self.is_member, Some(&self.service));
+                self.service = build(&self.rules, self.is_member, Some(&self.service));
                 for replica in self.service.replicas() {
                     let at: usize = replica.container.as_ref().unwrap().parse().unwrap();
                     self.cells[at] = Arc::clone(replica);
                 }
+            }
+            Event::Fail(at) => {
+                for _ in 0..20 {
+                    self.cells[at].enter();
+                    self.cells[at].leave(true);
+                }
+                let is_last = !self.may_back_off();
+                let was_out = self.is_backed_off();
+                self.service.look_at_generations(Instant::now());
+                // Never from the last one.
+                assert!(was_out || !is_last || !self.is_backed_off());
             }
             Event::Pass(millis) => self.pass(Duration::from_millis(millis)).await,
             Event::Arrive => self.arrive(),
@@ -198,15 +235,25 @@ impl World {
             assert_eq!(self.service.waiting(), 0);
             self.waiting.iter().for_each(|(_, task)| assert!(task.is_finished()));
         }
-        // None that is ready is starved: one that has just become so gets a part of a turn.
+        // None that is to be asked is starved: one that has just become ready gets a part of a
+        // turn; and none is asked that has to wait for its generation.
         let balancer = self.service.balancer().unwrap();
         let mut asked: Vec<_> = Vec::new();
-        for _ in 0..ready.len() * 20 {
+        for _ in 0..ready.len() * 40 {
             let one = forward::choose(balancer, &Exchange::for_tests(), &mut get("/")).await;
             asked.extend(one.map(|replica| Arc::as_ptr(&replica)));
         }
+        let to_ask = self.to_ask();
         for replica in &ready {
-            assert!(asked.contains(&Arc::as_ptr(replica)), "{} is starved", replica.url);
+            let is_asked = asked.contains(&Arc::as_ptr(replica));
+            assert_eq!(is_asked, to_ask.contains(&replica.url), "{}", replica.url);
+        }
+        let is_halved = self.rules.percent == Some(50) && self.are_both_asked(&to_ask);
+        if is_halved {
+            let new = asked
+                .iter()
+                .filter(|one| self.cells[NEWER..].iter().any(|c| Arc::as_ptr(c) == **one));
+            assert_eq!(new.count() * 2, asked.len());
         }
         for cell in &self.cells {
             if cell.state() == ReplicaState::Gone {
@@ -216,6 +263,44 @@ impl World {
         for fate in self.done.borrow().iter() {
             let waited = fate.ended - fate.arrived;
             assert!(waited <= LIMIT + MILLISECOND, "request {} waited too long", fate.number);
+        }
+    }
+
+    /// Ready servers: of the older generation, and of the newer one.
+    fn sides(&self) -> [Vec<Arc<str>>; 2] {
+        let ready = self.in_state(ReplicaState::Ready);
+        let number =
+            |replica: &Replica| -> usize { replica.container.as_deref().unwrap().parse().unwrap() };
+        let (new, old): (Vec<_>, Vec<_>) =
+            ready.into_iter().partition(|replica| number(replica) >= NEWER);
+        [old, new].map(|side| side.into_iter().map(|replica| Arc::clone(&replica.url)).collect())
+    }
+
+    fn is_backed_off(&self) -> bool {
+        self.service.generations().first().is_some_and(|newest| newest.back_off.is_some())
+    }
+
+    /// The older generation has a server that could have the requests.
+    fn may_back_off(&self) -> bool {
+        let [old, _] = self.sides();
+        !old.is_empty()
+    }
+
+    fn are_both_asked(&self, to_ask: &[Arc<str>]) -> bool {
+        self.sides().iter().all(|side| side.iter().any(|url| to_ask.contains(url)))
+    }
+
+    /// The servers that requests are for, as the rules say it.
+    fn to_ask(&self) -> Vec<Arc<str>> {
+        let [old, new] = self.sides();
+        let is_closed = self.is_backed_off() || new.len() < self.rules.min_ready;
+        match (self.rules.percent, old.is_empty(), new.is_empty()) {
+            (_, true, _) => new,
+            (_, _, true) => old,
+            _ if is_closed => old,
+            (Some(0), ..) => old,
+            (Some(100), ..) => new,
+            _ => [old, new].concat(),
         }
     }
 
@@ -240,6 +325,7 @@ proptest! {
 
     #[test]
     fn whatever_happens_ready_servers_are_asked_and_gone_ones_are_not(
+        rules in rules(),
         events in prop::collection::vec(event(), 1..60)
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -248,7 +334,7 @@ proptest! {
             .build_local(tokio::runtime::LocalOptions::default())
             .unwrap();
         runtime.block_on(async {
-            let mut world = World::new();
+            let mut world = World::new(rules);
             for event in events {
                 world.apply(event).await;
                 world.check().await;

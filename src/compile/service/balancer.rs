@@ -175,6 +175,7 @@ fn container(facts: &ReplicaFacts) -> ContainerSettings {
         state: engine_state(facts.state),
         has_health_check: facts.has_health_check,
         started: facts.started,
+        deploy: facts.deploy.clone(),
     }
 }
 

@@ -26,7 +26,7 @@ fn server(url: &str) -> Server {
         state: ReplicaState::Running,
         has_health_check: true,
         started: None,
-        generation: None,
+        deploy: None,
     };
     Server { url: url.into(), replica: Some(facts), ..Server::default() }
 }

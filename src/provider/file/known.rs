@@ -5,13 +5,17 @@ use std::sync::LazyLock;
 use crate::labels;
 use crate::tree::known::{KnownOption, Schema, rows};
 
-static SCHEMA: LazyLock<Schema> =
-    LazyLock::new(|| Schema::new(options().chain(labels::own_options())));
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::new(options().chain(own_options())));
 
 /// All known keys: those that labels can say too, then those that only files can.
 pub fn options() -> impl Iterator<Item = KnownOption> {
     let shared = labels::options().filter(|option| is_shared(&option.path));
     shared.chain(rows(include_str!("known.tsv")))
+}
+
+/// Those that Traefik does not know. What is of a container, as its deploy is, is not of files.
+fn own_options() -> impl Iterator<Item = KnownOption> {
+    labels::own_options().filter(|option| option.path.starts_with("http."))
 }
 
 /// Whether a key of labels means the same in a file. A label's `loadBalancer.server` stands
