@@ -169,6 +169,11 @@ impl Serialize for Origin {
     }
 }
 
+/// What else a [`Problem`] is about; rare, and so a pointer there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Other(pub Box<str>);
+
 /// Something the user can mend.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Problem {
@@ -181,6 +186,9 @@ pub struct Problem {
     /// What it is about, qualified: `router web@docker`; empty when nothing was made of it.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub subject: Box<str>,
+    /// What else it is about: the other router of a pair.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub also: Option<Box<Other>>,
     /// What is wrong, with the value. Lower case, no full stop.
     pub text: Box<str>,
     /// What to do about it.
@@ -196,6 +204,7 @@ impl Problem {
             code,
             origin,
             subject: Box::default(),
+            also: None,
             text: text.into(),
             mend: None,
         }
@@ -217,6 +226,13 @@ impl Problem {
     #[must_use]
     pub fn about(mut self, subject: impl Into<Box<str>>) -> Self {
         self.subject = subject.into();
+        self
+    }
+
+    /// Adds what else it is about.
+    #[must_use]
+    pub fn and(mut self, also: impl Into<Box<str>>) -> Self {
+        self.also = Some(Box::new(Other(also.into())));
         self
     }
 }

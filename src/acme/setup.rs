@@ -147,7 +147,7 @@ impl Setup {
 pub(super) fn files(certificate: &Certificate) -> Option<Arc<Sourced<CertificateFiles>>> {
     let (cert_file, key_file) = certificate.pair()?;
     let value = CertificateFiles { cert_file, key_file, stores: Vec::new() };
-    Some(Arc::new(Sourced { value, from: vec![Origin::Internal] }))
+    Some(Arc::new(Sourced::new(value, vec![Origin::Internal])))
 }
 
 /// One path for one file, however it is written and whatever links lead there: two shelves

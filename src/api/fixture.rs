@@ -43,7 +43,7 @@ fn label(name: &str, key: &str) -> Origin {
 
 fn put<T>(items: &mut Items<T>, name: &str, value: T, from: Vec<Origin>) {
     let name = Name::resolve(name, Provider::Docker).unwrap();
-    items.insert(name, Arc::new(Sourced { value, from }));
+    items.insert(name, Arc::new(Sourced::new(value, from)));
 }
 
 fn spec(text: &str) -> Spec {

@@ -100,7 +100,7 @@ mod tests {
     }
 
     fn with(mut desired: Desired, name: &str, service: Service) -> Desired {
-        let source = Sourced { value: service, from: vec![Origin::Internal] };
+        let source = Sourced::new(service, vec![Origin::Internal]);
         desired.services.insert(Name::new(name, Provider::File), Arc::new(source));
         desired
     }

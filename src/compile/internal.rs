@@ -137,14 +137,14 @@ impl Maker<'_> {
     }
 
     fn put_router(&mut self, name: &str, value: Router) {
-        let sourced = Sourced { value, from: vec![Origin::Internal] };
+        let sourced = Sourced::new(value, vec![Origin::Internal]);
         self.desired.routers.insert(Name::new(name, Provider::Internal), Arc::new(sourced));
     }
 
     fn middleware(&mut self, name: &str, kind: &str, settings: Node) {
         let node = section([(kind, settings)]);
         if let Some(value) = Spec::decode(&node, self.problems) {
-            let sourced = Sourced { value, from: vec![Origin::Internal] };
+            let sourced = Sourced::new(value, vec![Origin::Internal]);
             self.desired.middlewares.insert(Name::new(name, Provider::Internal), Arc::new(sourced));
         }
     }

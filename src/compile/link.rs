@@ -205,6 +205,7 @@ impl<'a> Linker<'a> {
                     1 + self.cx.settings.providers.place(home.as_str())
                 }
             },
+            holder: placed.router.holder.clone(),
             tls: router.tls.is_some(),
             chain,
             metrics: Requests::off(),

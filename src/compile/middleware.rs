@@ -236,7 +236,7 @@ mod tests {
             let value = Spec::decode(node, &mut problems).unwrap_or_else(|| panic!("{problems:?}"));
             let from = vec![Origin::Internal];
             let name = Name::new(key, Provider::File);
-            all.middlewares.insert(name, Arc::new(Sourced { value, from }));
+            all.middlewares.insert(name, Arc::new(Sourced::new(value, from)));
         }
         all
     }

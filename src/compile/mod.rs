@@ -78,6 +78,7 @@ pub fn compile(cx: &Context, desired: &Arc<Desired>, previous: &Table) -> Table 
     let wanted = wanted::find(cx, &placed, &all.routes, &desired.tls, &mut problems);
     let tls = tls::index(cx, &desired, previous, &all.claims, &mut problems);
     let entry_points = entry_points(cx, all.on, previous);
+    overlap::taken(&entry_points, &desired.routers, &mut problems);
     let replicas = replicas(&all.services);
     problems.sort();
     problems.dedup();

@@ -84,7 +84,7 @@ mod tests {
         };
         let mut desired = Desired::default();
         for provider in [Provider::Docker, Provider::File] {
-            let sourced = Sourced { value: router.clone(), from: vec![Origin::Internal] };
+            let sourced = Sourced::new(router.clone(), vec![Origin::Internal]);
             desired.routers.insert(Name::new("a", provider), Arc::new(sourced));
         }
         let mut settings = Settings::default();

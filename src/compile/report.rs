@@ -118,7 +118,7 @@ mod tests {
     fn a_fault_points_at_the_label_of_its_field() {
         let container = ContainerRef { name: "web-1".into(), id: "0123".into() };
         let key = "traefik.http.routers.Web.rule".into();
-        let source = Sourced { value: (), from: vec![Origin::Label { container, key }] };
+        let source = Sourced::new((), vec![Origin::Label { container, key }]);
         let name = Name::new("Web", Provider::Docker);
         let fault = Fault::new(Code::UnknownName, "x").field("tls.options");
 

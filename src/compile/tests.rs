@@ -57,7 +57,7 @@ pub(crate) fn context(adjust: impl FnOnce(&mut Settings)) -> Context {
 }
 
 fn sourced<T>(value: T) -> Arc<Sourced<T>> {
-    Arc::new(Sourced { value, from: vec![Origin::file("dynamic.yml")] })
+    Arc::new(Sourced::new(value, vec![Origin::file("dynamic.yml")]))
 }
 
 pub(crate) fn router(rule: &str) -> Router {

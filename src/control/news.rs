@@ -152,7 +152,7 @@ mod tests {
         let servers = servers.iter().map(|id| server(id)).collect();
         let value = ServiceKind::LoadBalancer(LoadBalancer { servers, ..LoadBalancer::default() });
         let value = Service::from(value);
-        let service = Arc::new(Sourced { value, from: vec![Origin::Internal] });
+        let service = Arc::new(Sourced::new(value, vec![Origin::Internal]));
         let services = [(Name::new("web", Provider::Docker), service)].into();
         let problems: Vec<_> = problems
             .iter()

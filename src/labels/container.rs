@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::address::Choice;
+use super::merge::Manners;
 use super::service::{self, Pool};
 use super::template::{self, Template};
 use super::{Container, deploy, name, reach, read};
@@ -10,7 +11,7 @@ use crate::middleware::Spec;
 use crate::model::{Name, Provider, ReplicaState, Router, Store};
 use crate::problem::{Code, Origin, Problem, Severity};
 use crate::rule::constraint::Constraint;
-use crate::settings;
+use crate::settings::{self, Conflicts};
 use crate::tree::{self, Node};
 
 /// What the provider's options say, read once.
@@ -22,6 +23,7 @@ pub(super) struct Options {
     pub(super) allow_empty_services: bool,
     /// Leave out what is not running, as Traefik does.
     pub(super) as_traefik: bool,
+    pub(super) manners: Manners,
     pub(super) rule: Result<Template, Problem>,
     pub(super) constraint: Result<Option<Constraint>, Problem>,
 }
@@ -34,6 +36,10 @@ impl Options {
             host_ports: docker.use_bind_port_ip,
             allow_empty_services: docker.allow_empty_services,
             as_traefik: wharf.not_found_when_down,
+            manners: Manners {
+                drops: wharf.conflicts == Conflicts::Drop,
+                isolates: wharf.isolate_projects,
+            },
             rule: default_rule(&docker.default_rule),
             constraint: constraint(&docker.constraints),
         }

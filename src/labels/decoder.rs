@@ -1,116 +1,37 @@
 //! All containers together. Only what changed is read again: a start among ten thousand
 //! containers costs that one container's labels and the names in them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Container;
-use super::container::{self, Options, Part, Parts};
+use super::container::{self, Options};
 use super::generation;
-use super::merge::{self, Member, Others, Verdict};
+use super::kind::{Entries, Entry, Kind};
+use super::merge::Others::{Leave, Stay};
+use super::merge::{self, Member};
+use super::owner::{Gone, Owner};
 use super::service::Pool;
+use super::spoiled::Spoiled;
 use crate::middleware::Spec;
-use crate::model::{
-    Desired, Items, Name, ReplicaState, Router, Service, ServiceKind, Sourced, Store, Tls,
-};
-use crate::problem::{Origin, Problem};
+use crate::model::{Desired, Name, ReplicaState, Router, Service, ServiceKind, Store, Tls};
+use crate::problem::Problem;
 use crate::settings;
 
 /// All containers' labels to desired state: decodes each, merges replicas, reports conflicts.
 pub struct Decoder {
     options: Options,
-    entries: HashMap<Arc<str>, Entry>,
+    entries: Entries,
     /// Who has joined whose network.
     joined: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
     routers: Kind<Router, Router>,
     middlewares: Kind<Spec, Spec>,
     services: Kind<Pool, Service>,
     stores: Kind<Store, Store>,
-}
-
-struct Entry {
-    container: Arc<Container>,
-    parts: Parts,
-}
-
-/// Everything of one kind: who declares each name, and what came of it.
-struct Kind<P, T> {
-    declared: BTreeMap<Name, BTreeSet<Arc<str>>>,
-    changed: BTreeSet<Name>,
-    items: Items<T>,
-    problems: BTreeMap<Name, Vec<Problem>>,
-    part: fn(&Parts) -> &[Part<P>],
-}
-
-impl<P, T: PartialEq> Kind<P, T> {
-    fn new(part: fn(&Parts) -> &[Part<P>]) -> Self {
-        Self {
-            declared: BTreeMap::new(),
-            changed: BTreeSet::new(),
-            items: BTreeMap::new(),
-            problems: BTreeMap::new(),
-            part,
-        }
-    }
-
-    fn forget(&mut self, id: &Arc<str>, parts: &Parts) {
-        for part in (self.part)(parts) {
-            if let Some(ids) = self.declared.get_mut(&part.name) {
-                ids.remove(id);
-                if ids.is_empty() {
-                    self.declared.remove(&part.name);
-                }
-            }
-            self.changed.insert(part.name.clone());
-        }
-    }
-
-    /// Whether one container alone declares some of these parts.
-    fn is_last(&self, parts: &Parts) -> bool {
-        let declared = (self.part)(parts).iter().filter_map(|part| self.declared.get(&part.name));
-        declared.into_iter().any(|ids| ids.len() == 1)
-    }
-
-    fn learn(&mut self, id: &Arc<str>, parts: &Parts) {
-        for part in (self.part)(parts) {
-            self.declared.entry(part.name.clone()).or_default().insert(Arc::clone(id));
-            self.changed.insert(part.name.clone());
-        }
-    }
-
-    /// Merges the names that changed. What comes out as before keeps its `Arc`.
-    fn settle(
-        &mut self,
-        entries: &HashMap<Arc<str>, Entry>,
-        options: &Options,
-        merge: impl Fn(&Name, Vec<Member<'_, P>>) -> (Option<Sourced<T>>, Vec<Problem>),
-    ) {
-        for name in std::mem::take(&mut self.changed) {
-            let ids = self.declared.get(&name).into_iter().flatten();
-            let members = ids
-                .filter_map(|id| {
-                    let entry = entries.get(id)?;
-                    if !container::is_eligible(options, &entry.container, &entry.parts) {
-                        return None;
-                    }
-                    let part = (self.part)(&entry.parts).iter().find(|part| part.name == name)?;
-                    let (value, origin) = (&part.value, &part.origin);
-                    Some(Member { container: &entry.container, value, origin })
-                })
-                .collect();
-            let (item, problems) = merge(&name, members);
-            if problems.is_empty() {
-                self.problems.remove(&name);
-            } else {
-                self.problems.insert(name.clone(), problems);
-            }
-            match item {
-                Some(item) if self.items.get(&name).is_some_and(|known| **known == item) => {}
-                Some(item) => drop(self.items.insert(name, Arc::new(item))),
-                None => drop(self.items.remove(&name)),
-            }
-        }
-    }
+    /// By container, where there is any.
+    spoiled: HashMap<Arc<str>, Spoiled>,
+    /// The number of the next claim.
+    next: u64,
 }
 
 impl Decoder {
@@ -120,10 +41,12 @@ impl Decoder {
             options: Options::new(docker, wharf),
             entries: HashMap::new(),
             joined: HashMap::new(),
-            routers: Kind::new(|parts| &parts.routers),
-            middlewares: Kind::new(|parts| &parts.middlewares),
-            services: Kind::new(|parts| &parts.services),
-            stores: Kind::new(|parts| &parts.stores),
+            routers: Kind::new("HTTP router", |parts| &parts.routers, Router::eq, Leave),
+            middlewares: Kind::new("HTTP middleware", |parts| &parts.middlewares, Spec::eq, Leave),
+            services: Kind::new("HTTP service", |parts| &parts.services, is_same, Stay),
+            stores: Kind::new("TLS store", |parts| &parts.stores, Store::eq, Leave),
+            spoiled: HashMap::new(),
+            next: 0,
         }
     }
 
@@ -136,29 +59,53 @@ impl Decoder {
     pub fn update(&mut self, container: &Arc<Container>) -> bool {
         let id = &container.container.id;
         let before = self.forget(id);
+        let gone = self.gone(container, before.as_ref());
         if let Some(host) = container.network_mode.strip_prefix("container:") {
             self.joined.entry(host.into()).or_default().insert(Arc::clone(id));
         }
-        self.learn(Arc::clone(container));
+        self.learn(Arc::clone(container), gone);
         let is_followed = self.follow(id);
         let after = self.entries.get(id).map(|entry| &entry.parts);
         is_followed
-            || before.is_some_and(|parts| !parts.is_empty())
+            || before.is_some_and(|entry| !entry.parts.is_empty())
             || after.is_some_and(|p| !p.is_empty())
     }
 
-    /// Whether nobody else declares some router or service of this container: without it, that
-    /// is gone.
+    /// Whether a container has ended, and when. One that was never seen to run rests.
+    fn gone(&self, container: &Container, before: Option<&Entry>) -> Option<Gone> {
+        if container.state != ReplicaState::Gone {
+            return None;
+        }
+        let Some(before) = before else { return Some(Gone { before: self.next, rests: true }) };
+        Some(before.gone.unwrap_or(Gone { before: self.next, rests: false }))
+    }
+
+    /// No request waits any more for a successor of this container, if it has not come back:
+    /// what it said first others may take. True when that can change what is served.
+    pub fn rest(&mut self, id: &str) -> bool {
+        let Some(entry) = self.entries.get_mut(id) else { return false };
+        let Some(gone) = entry.gone.as_mut().filter(|gone| !gone.rests) else { return false };
+        gone.rests = true;
+        self.routers.touch_all(&entry.parts);
+        self.middlewares.touch_all(&entry.parts);
+        self.services.touch_all(&entry.parts);
+        self.stores.touch_all(&entry.parts);
+        !entry.parts.is_empty()
+    }
+
+    /// Whether nobody else of its owner's declares some router or service of this container, and
+    /// nobody says the same: without it, that is gone.
     pub fn is_last(&self, id: &str) -> bool {
-        let Some(Entry { parts, .. }) = self.entries.get(id) else { return false };
-        self.routers.is_last(parts) || self.services.is_last(parts)
+        let Some(entry) = self.entries.get(id) else { return false };
+        self.routers.is_last(id, entry, &self.entries)
+            || self.services.is_last(id, entry, &self.entries)
     }
 
     /// Forgets a container; true when that can change what is served.
     pub fn remove(&mut self, id: &str) -> bool {
         let id: Arc<str> = id.into();
         let before = self.forget(&id);
-        self.follow(&id) || before.is_some_and(|parts| !parts.is_empty())
+        self.follow(&id) || before.is_some_and(|entry| !entry.parts.is_empty())
     }
 
     /// Reads those again that have joined the network of `host`; true when there are any.
@@ -166,30 +113,29 @@ impl Decoder {
         let guests = self.joined.get(host).cloned().unwrap_or_default();
         let is_followed = !guests.is_empty();
         for id in guests {
-            if let Some(container) = self.entries.get(&id).map(|e| Arc::clone(&e.container)) {
-                self.forget(&id);
+            if let Some(Entry { container, gone, .. }) = self.forget(&id) {
                 self.joined.entry(Arc::clone(host)).or_default().insert(id);
-                self.learn(container);
+                self.learn(container, gone);
             }
         }
         is_followed
     }
 
-    fn forget(&mut self, id: &Arc<str>) -> Option<Parts> {
-        let Entry { container, parts } = self.entries.remove(id)?;
-        self.routers.forget(id, &parts);
-        self.middlewares.forget(id, &parts);
-        self.services.forget(id, &parts);
-        self.stores.forget(id, &parts);
-        if let Some(host) = container.network_mode.strip_prefix("container:")
+    fn forget(&mut self, id: &Arc<str>) -> Option<Entry> {
+        let entry = self.entries.remove(id)?;
+        self.routers.forget(id, &entry.parts);
+        self.middlewares.forget(id, &entry.parts);
+        self.services.forget(id, &entry.parts);
+        self.stores.forget(id, &entry.parts);
+        if let Some(host) = entry.container.network_mode.strip_prefix("container:")
             && let Some(guests) = self.joined.get_mut(host)
         {
             guests.remove(id);
         }
-        Some(parts)
+        Some(entry)
     }
 
-    fn learn(&mut self, container: Arc<Container>) {
+    fn learn(&mut self, container: Arc<Container>, gone: Option<Gone>) {
         let id = Arc::clone(&container.container.id);
         let other = |id: &str| self.entries.get(id).map(|entry| &*entry.container);
         let parts = container::decode(&self.options, &container, &other);
@@ -197,18 +143,22 @@ impl Decoder {
         self.middlewares.learn(&id, &parts);
         self.services.learn(&id, &parts);
         self.stores.learn(&id, &parts);
-        self.entries.insert(id, Entry { container, parts });
+        let owner = Arc::new(Owner::of(&container));
+        self.entries.insert(id, Entry { container, owner, gone, parts });
     }
 
     /// Everything that the containers want served. What did not change since the last call
     /// keeps its `Arc`.
     pub fn desired(&mut self) -> Desired {
+        self.claim();
+        self.settle();
+        if self.spoil() {
+            self.settle();
+        }
         let (entries, options) = (&self.entries, &self.options);
-        self.routers.settle(entries, options, |name, members| simple("HTTP router", name, members));
-        self.middlewares
-            .settle(entries, options, |name, members| simple("HTTP middleware", name, members));
-        self.stores.settle(entries, options, |name, members| simple("TLS store", name, members));
-        self.services.settle(entries, options, |name, members| pool(options, name, members));
+        let simple = |_: &Name, winner: &Router, _: &[Member<'_, Router>]| (winner.clone(), None);
+        let is_spoiled = |spoiled: &Spoiled, name: &Name| spoiled.routers.contains(name);
+        self.routers.settle(entries, options, &self.spoiled, is_spoiled, simple);
         let tls = Tls { stores: self.stores.items.clone(), ..Tls::default() };
         Desired {
             tls,
@@ -218,6 +168,71 @@ impl Decoder {
             problems: self.problems(),
             ..Desired::default()
         }
+    }
+
+    /// Numbers what is said for the first time, the oldest first.
+    fn claim(&mut self) {
+        let entries = &self.entries;
+        let next = &mut self.next;
+        number(&mut self.routers, entries, next);
+        number(&mut self.middlewares, entries, next);
+        number(&mut self.services, entries, next);
+        number(&mut self.stores, entries, next);
+    }
+
+    /// Merges all but routers, which can wait until it is known what is spoiled.
+    fn settle(&mut self) {
+        let (entries, options, spoiled) = (&self.entries, &self.options, &self.spoiled);
+        let is_spoiled = |spoiled: &Spoiled, name: &Name| spoiled.middlewares.contains(name);
+        self.middlewares
+            .settle(entries, options, spoiled, is_spoiled, |_, one, _| (one.clone(), None));
+        let is_spoiled = |spoiled: &Spoiled, name: &Name| spoiled.services.contains(name);
+        let pool =
+            |name: &Name, winner: &Pool, all: &[Member<'_, Pool>]| pool(options, name, winner, all);
+        self.services.settle(entries, options, spoiled, is_spoiled, pool);
+        self.stores.settle(
+            entries,
+            options,
+            spoiled,
+            |_, _| false,
+            |_, one, _| (one.clone(), None),
+        );
+    }
+
+    /// Finds what can't be used, because what it names is refused; true when there is news.
+    fn spoil(&mut self) -> bool {
+        let mut refused: HashMap<&Arc<str>, (Vec<&Name>, Vec<&Name>)> = HashMap::new();
+        for (name, ids) in &self.middlewares.refused {
+            for id in ids {
+                refused.entry(id).or_default().0.push(name);
+            }
+        }
+        for (name, ids) in &self.services.refused {
+            for id in ids {
+                refused.entry(id).or_default().1.push(name);
+            }
+        }
+        let found = refused.into_iter().filter_map(|(id, (middlewares, services))| {
+            let parts = &self.entries.get(id)?.parts;
+            let found = Spoiled::find(parts, middlewares.into_iter(), services.into_iter());
+            Some((Arc::clone(id), found))
+        });
+        let after: HashMap<_, _> = found.collect();
+        let before = std::mem::take(&mut self.spoiled);
+        let is_news = |(id, one): &(&Arc<str>, &Spoiled), all: &HashMap<Arc<str>, Spoiled>| {
+            all.get(*id) != Some(*one)
+        };
+        let went = before.iter().filter(|one| is_news(one, &after));
+        let came = after.iter().filter(|one| is_news(one, &before));
+        let mut any = false;
+        for (_, spoiled) in went.chain(came) {
+            any = true;
+            self.routers.touch(spoiled.routers.iter());
+            self.middlewares.touch(spoiled.middlewares.iter());
+            self.services.touch(spoiled.services.iter());
+        }
+        self.spoiled = after;
+        any
     }
 
     fn problems(&self) -> Vec<Problem> {
@@ -230,70 +245,74 @@ impl Decoder {
         problems.sort();
         problems.extend(self.options.rule.as_ref().err().cloned());
         problems.extend(self.options.constraint.as_ref().err().cloned());
-        let merged = (self.routers.problems.values())
-            .chain(self.middlewares.problems.values())
-            .chain(self.services.problems.values())
-            .chain(self.stores.problems.values());
-        problems.extend(merged.flatten().cloned());
+        let merged = || {
+            (self.routers.problems.values())
+                .chain(self.middlewares.problems.values())
+                .chain(self.services.problems.values())
+                .chain(self.stores.problems.values())
+                .flatten()
+        };
+        if !self.spoiled.is_empty() {
+            // What is refused itself needs no second reason.
+            let told: HashSet<_> = merged().map(|one| (&one.origin, &one.subject)).collect();
+            let spoiled = self.spoiled.values().flat_map(|one| &one.problems);
+            let mut spoiled: Vec<_> =
+                spoiled.filter(|one| !told.contains(&(&one.origin, &one.subject))).collect();
+            spoiled.sort();
+            problems.extend(spoiled.into_iter().cloned());
+        }
+        problems.extend(merged().cloned());
         problems
     }
 }
 
-type Merged<T> = (Option<Sourced<T>>, Vec<Problem>);
-
-/// Routers and middlewares: all must say the same.
-fn simple<T: PartialEq + Clone>(kind: &str, name: &Name, members: Vec<Member<'_, T>>) -> Merged<T> {
-    match merge::decide(members, T::eq, Others::Leave) {
-        None => (None, Vec::new()),
-        Some(Verdict::Conflict(members)) => (None, merge::conflict(kind, name, &members)),
-        Some(Verdict::Agreed(winner, members)) => {
-            let from = origins(&members);
-            (Some(Sourced { value: winner.value.clone(), from }), Vec::new())
-        }
+fn number<P, T: PartialEq>(kind: &mut Kind<P, T>, entries: &Entries, next: &mut u64) {
+    let mut claims = kind.new_claims(entries);
+    claims.sort_by(|left, right| (&left.0, &left.1).cmp(&(&right.0, &right.1)));
+    for (_, name, owner) in claims {
+        kind.claim(&name, owner, *next);
+        *next += 1;
     }
 }
 
-/// Services: all must say the same, but for deploys of one, and each brings its server.
-fn pool(options: &Options, name: &Name, members: Vec<Member<'_, Pool>>) -> Merged<Service> {
-    let is_same =
-        |one: &Pool, two: &Pool| one.settings == two.settings && one.middlewares == two.middlewares;
-    match merge::decide(members, is_same, Others::Stay) {
-        None => (None, Vec::new()),
-        Some(Verdict::Conflict(members)) => (None, merge::conflict("HTTP service", name, &members)),
-        Some(Verdict::Agreed(winner, members)) => {
-            let mut balancer = winner.value.settings.clone();
-            let containers = members.iter().map(|member| member.container);
-            let are_deploys = generation::are_of_one(containers);
-            let server = |member: &Member<'_, Pool>| {
-                let mut server = member.value.server.clone()?;
-                if let Some(facts) = server.replica.as_mut().filter(|_| !are_deploys) {
-                    facts.deploy = None;
-                }
-                Some(server)
-            };
-            balancer.servers = members
-                .iter()
-                .filter(|member| {
-                    !options.as_traefik
-                        || matches!(
-                            member.container.state,
-                            ReplicaState::Running | ReplicaState::Stopping
-                        )
-                })
-                .filter_map(server)
-                .collect();
-            let middlewares = winner.value.middlewares.clone();
-            let value = Service { middlewares, kind: ServiceKind::LoadBalancer(balancer) };
-            let warning = merge::strangers(name, &members);
-            (Some(Sourced { value, from: origins(&members) }), warning.into_iter().collect())
-        }
-    }
+/// Whether two declare the same service, servers apart.
+fn is_same(one: &Pool, two: &Pool) -> bool {
+    one.settings == two.settings && one.middlewares == two.middlewares
 }
 
-fn origins<T>(members: &[Member<'_, T>]) -> Vec<Origin> {
-    members.iter().map(|member| member.origin.clone()).collect()
+/// Services: all say the same, but for deploys of one, and each brings its server.
+fn pool(
+    options: &Options,
+    name: &Name,
+    winner: &Pool,
+    members: &[Member<'_, Pool>],
+) -> (Service, Option<Problem>) {
+    let mut balancer = winner.settings.clone();
+    let are_deploys = generation::are_of_one(members.iter().map(|member| member.container));
+    let server = |member: &Member<'_, Pool>| {
+        let mut server = member.value.server.clone()?;
+        if let Some(facts) = server.replica.as_mut().filter(|_| !are_deploys) {
+            facts.deploy = None;
+        }
+        Some(server)
+    };
+    balancer.servers = members
+        .iter()
+        .filter(|member| {
+            !options.as_traefik
+                || matches!(member.container.state, ReplicaState::Running | ReplicaState::Stopping)
+        })
+        .filter_map(server)
+        .collect();
+    let kind = ServiceKind::LoadBalancer(balancer);
+    let value = Service { middlewares: winner.middlewares.clone(), kind };
+    (value, merge::strangers(name, members))
 }
 
 #[cfg(test)]
 #[path = "decoder_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "ownership_tests.rs"]
+mod ownership_tests;

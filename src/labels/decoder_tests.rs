@@ -2,10 +2,11 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::labels::{Network, name};
+use crate::model::Sourced;
 use crate::problem::Severity;
 
 /// A running container at 10.0.0.<n> that exposes port 80.
-fn container(name: &str, n: u8, labels: &[(&str, &str)]) -> Container {
+pub(super) fn container(name: &str, n: u8, labels: &[(&str, &str)]) -> Container {
     let network = Network { ipv4: Some([10, 0, 0, n].into()), ..Network::default() };
     Container {
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
@@ -17,11 +18,15 @@ fn container(name: &str, n: u8, labels: &[(&str, &str)]) -> Container {
     }
 }
 
-fn decoder(containers: &[Container]) -> Decoder {
+pub(super) fn decoder(containers: &[Container]) -> Decoder {
     with(&settings::Docker::default(), &settings::Wharf::default(), containers)
 }
 
-fn with(docker: &settings::Docker, wharf: &settings::Wharf, containers: &[Container]) -> Decoder {
+pub(super) fn with(
+    docker: &settings::Docker,
+    wharf: &settings::Wharf,
+    containers: &[Container],
+) -> Decoder {
     let mut decoder = Decoder::new(docker, wharf);
     for container in containers {
         decoder.update(&Arc::new(container.clone()));
@@ -30,7 +35,7 @@ fn with(docker: &settings::Docker, wharf: &settings::Wharf, containers: &[Contai
 }
 
 /// `router: rule -> service`, one per line.
-fn routers(desired: &Desired) -> Vec<String> {
+pub(super) fn routers(desired: &Desired) -> Vec<String> {
     let show = |(name, item): (&Name, &Arc<Sourced<Router>>)| {
         format!("{name}: {} -> {}", item.value.rule, item.value.service)
     };
@@ -38,7 +43,7 @@ fn routers(desired: &Desired) -> Vec<String> {
 }
 
 /// `service: url url`, one per line.
-fn services(desired: &Desired) -> Vec<String> {
+pub(super) fn services(desired: &Desired) -> Vec<String> {
     let show = |(name, item): (&Name, &Arc<Sourced<Service>>)| {
         let ServiceKind::LoadBalancer(balancer) = &item.value.kind else { panic!("{name}") };
         let urls: Vec<_> = balancer.servers.iter().map(|server| server.url.as_str()).collect();
@@ -47,7 +52,7 @@ fn services(desired: &Desired) -> Vec<String> {
     desired.services.iter().map(show).collect()
 }
 
-fn texts(desired: &Desired) -> Vec<String> {
+pub(super) fn texts(desired: &Desired) -> Vec<String> {
     desired.problems.iter().map(ToString::to_string).collect()
 }
 
@@ -233,7 +238,7 @@ fn replicas_are_joined_and_keep_their_order() {
 }
 
 #[test]
-fn the_same_name_with_other_settings_is_a_conflict_told_to_both() {
+fn the_same_name_with_other_settings_is_the_firsts_or_on_request_nobodys() {
     let service = |value| ("traefik.http.services.s.loadbalancer.passhostheader", value);
     let one = container("one", 2, &[RULE, service("true")]);
     let two = container(
@@ -242,12 +247,27 @@ fn the_same_name_with_other_settings_is_a_conflict_told_to_both() {
         &[("traefik.http.routers.web.rule", "Host(`b.test`)"), service("false")],
     );
 
-    let desired = decoder(&[one, two]).desired();
+    let both = [two, one];
+    let desired = decoder(&both).desired();
 
+    assert_eq!(routers(&desired), ["web@docker: Host(`a.test`) -> s"]);
+    assert_eq!(services(&desired), ["s@docker: http://10.0.0.2:80"]);
+    let told = texts(&desired);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(
+        told[0],
+        "container two (two-id), label traefik.http.routers.web.rule: router web@docker: HTTP \
+         router defined multiple times with different configurations in [one (one-id), two \
+         (two-id)]: container one, who came first, keeps it, and this one is left out; give this \
+         router another name, or the same labels"
+    );
+
+    let wharf = settings::Wharf { conflicts: settings::Conflicts::Drop, ..Default::default() };
+    let desired = with(&settings::Docker::default(), &wharf, &both).desired();
     assert!(desired.routers.is_empty() && desired.services.is_empty());
-    let texts = texts(&desired);
-    assert_eq!(texts.len(), 4, "{texts:?}");
-    assert!(texts[0].contains("HTTP router defined multiple times with different configurations in [one (one-id), two (two-id)]"), "{texts:?}");
+    let told = texts(&desired);
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told[0].contains("HTTP router defined multiple times with different configurations in [one (one-id), two (two-id)]"), "{told:?}");
 }
 
 #[test]
@@ -554,14 +574,18 @@ fn a_label_declares_the_default_certificate_that_a_resolver_is_to_obtain() {
         ("le", "a.test b.test c.test".into())
     );
 
-    // Another container says otherwise: neither counts, and both are told.
+    // Another container says otherwise: it is told that it came too late.
     let mut two = container("two", 2, &labels("d.test"));
     two.labels.remove(RULE.0);
     decoder.update(&Arc::new(two));
     let desired = decoder.desired();
-    assert_eq!(desired.tls.stores.len(), 0);
+    assert_eq!(
+        desired.tls.default_store().unwrap().1.value.generated().unwrap().names()[0],
+        "a.test"
+    );
     let told = texts(&desired);
-    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("container two (two-id)"), "{told:?}");
     assert!(told[0].contains("TLS store defined multiple times"), "{told:?}");
 
     decoder.remove("two-id");

@@ -11,7 +11,7 @@ const LABEL: &str = "wharf.deploy.generation";
 pub(super) struct Generation<'c> {
     pub(super) id: &'c str,
     /// Given by the label.
-    is_named: bool,
+    pub(super) is_named: bool,
     /// Project and service of Compose.
     service: Option<(&'c str, &'c str)>,
 }

@@ -5,12 +5,15 @@ mod container;
 mod decoder;
 mod deploy;
 mod generation;
+mod kind;
 mod known;
 mod merge;
 mod name;
+mod owner;
 mod reach;
 mod read;
 mod service;
+mod spoiled;
 mod template;
 
 use std::collections::BTreeMap;

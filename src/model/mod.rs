@@ -149,6 +149,26 @@ pub struct Sourced<T> {
     pub value: T,
     /// Who said so; never empty.
     pub from: Vec<Origin>,
+    /// Who holds the name, where several may claim it: of things from labels.
+    pub holder: Option<Arc<Holder>>,
+}
+
+impl<T> Sourced<T> {
+    /// A value that nobody else can lay claim to.
+    pub fn new(value: T, from: Vec<Origin>) -> Self {
+        Self { value, from, holder: None }
+    }
+}
+
+/// Who of those that start containers something belongs to, and who came first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The one with the lower number came first.
+    pub order: u64,
+    /// The Compose project; the container where there is none.
+    pub party: Arc<str>,
+    /// None of its containers has run for longer than requests wait for one.
+    pub rests: bool,
 }
 
 /// Named things of one kind. Values are shared, so that an unchanged one can be told by

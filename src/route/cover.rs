@@ -27,6 +27,12 @@ impl<'p> Form<'p> {
         self.branches.as_ref().is_some_and(|all| all.iter().all(|one| contradicts(one)))
     }
 
+    /// Whether some request may match both; when it can't be told, it may.
+    pub fn meets(&self, other: &Form<'_>) -> bool {
+        let (Some(ours), Some(theirs)) = (&self.branches, &other.branches) else { return true };
+        ours.iter().any(|one| theirs.iter().any(|two| !contradicts(&[&**one, two].concat())))
+    }
+
     /// Whether every request that matches `other` matches this one, too.
     pub fn covers(&self, other: &Form<'_>) -> bool {
         let (Some(wide), Some(narrow)) = (&self.branches, &other.branches) else { return false };

@@ -6,6 +6,7 @@ mod index;
 mod normal_form;
 mod program;
 mod query;
+mod rivals;
 mod trie;
 
 use std::cmp::Reverse;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use crate::message::trace::Verbosity;
 use crate::middleware::Chain;
-use crate::model::Name;
+use crate::model::{Holder, Name};
 use crate::rule::Syntax;
 use crate::{balance, observe};
 
@@ -22,6 +23,7 @@ pub use cover::Form;
 use index::Index;
 pub use program::Program;
 pub use query::Separators;
+pub use rivals::Taken;
 
 /// What rules look at.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +61,8 @@ pub struct Route {
     pub priority: i64,
     /// The place of its provider among those of equal priority; the lowest wins.
     pub precedence: usize,
+    /// Who holds it, among those of equal priority of one provider: the first one wins.
+    pub holder: Option<Arc<Holder>>,
     /// It answers TLS only; without it, plain HTTP only.
     pub tls: bool,
     /// Its middlewares, entry point's first; kept while none of them changes.
@@ -150,8 +154,17 @@ impl Half {
     }
 }
 
-/// Higher priorities first; then by provider, Wharf's own first; then by name, where Traefik
-/// leaves it open.
-fn order(route: &Route) -> (Reverse<i64>, usize, &str) {
-    (Reverse(route.priority), route.precedence, route.name.as_str())
+/// Higher priorities first; then by provider, Wharf's own first; then those of containers that
+/// run or did just now; then who came first; then by name. Traefik leaves open what is behind
+/// the provider.
+fn order(route: &Route) -> (Reverse<i64>, usize, bool, u64, &str) {
+    let (rests, place) = route.holder.as_ref().map_or((false, 0), |one| (one.rests, one.order));
+    (Reverse(route.priority), route.precedence, rests, place, route.name.as_str())
+}
+
+impl Route {
+    /// Whether it is tried before another one on the same entry point.
+    pub fn goes_before(&self, other: &Self) -> bool {
+        order(self) < order(other)
+    }
 }

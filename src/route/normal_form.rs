@@ -1,6 +1,10 @@
 //! A rule's places in the index: its disjunctive form, reduced to one host and one path
 //! per branch.
 
+use std::collections::BTreeSet;
+
+use ahash::RandomState;
+
 use super::program::{HostTest, Test};
 use super::trie::Span;
 use crate::rule::Tree;
@@ -9,7 +13,7 @@ use crate::rule::Tree;
 const MOST: usize = 64;
 
 /// What a place asks of the host.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum HostKey {
     Any,
     Exact(Box<str>),
@@ -85,6 +89,25 @@ fn all(parts: &[Tree<Test>], negated: bool) -> Option<Vec<Vec<&Test>>> {
             .collect();
     }
     Some(out)
+}
+
+/// A number of what a rule says, whatever the order of its parts and however often each is said.
+pub(super) fn number(tree: &Tree<Test>) -> u64 {
+    let hasher = RandomState::with_seeds(1, 2, 3, 4);
+    match tree {
+        Tree::Match(test) => hasher.hash_one(format!("{test:?}")),
+        Tree::Not(inner) => hasher.hash_one(("not", number(inner))),
+        Tree::And(parts) => numbers(&hasher, "and", parts),
+        Tree::Or(parts) => numbers(&hasher, "or", parts),
+    }
+}
+
+fn numbers(hasher: &RandomState, how: &str, parts: &[Tree<Test>]) -> u64 {
+    let parts: BTreeSet<u64> = parts.iter().map(number).collect();
+    match parts.first() {
+        Some(only) if parts.len() == 1 => *only,
+        _ => hasher.hash_one((how, parts)),
+    }
 }
 
 fn place(branch: &[&Test]) -> Place {

@@ -16,6 +16,7 @@ use crate::rule::{Expr, Matcher, RuleError, Tree, regexp};
 pub struct Program {
     tree: Tree<Test>,
     places: Box<[Place]>,
+    form: u64,
 }
 
 /// A compiled matcher.
@@ -71,7 +72,13 @@ impl Program {
         let mut tree = expr.try_map(&mut test)?;
         cheapest_first(&mut tree);
         let places = normal_form::places(&tree);
-        Ok(Self { tree, places })
+        let form = normal_form::number(&tree);
+        Ok(Self { tree, places, form })
+    }
+
+    /// The same for rules that say the same in another order, or twice.
+    pub fn form(&self) -> u64 {
+        self.form
     }
 
     /// Whether a request matches.

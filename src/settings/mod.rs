@@ -305,6 +305,23 @@ pub struct Wharf {
     pub max_connections: u32,
     /// How long connections may stay at a process that handed over to another.
     pub upgrade_timeout: GoDuration,
+    /// What becomes of a name that unrelated containers define with different settings.
+    pub conflicts: Conflicts,
+    /// Keep containers of different Compose projects out of each other's services, also where
+    /// they define them alike.
+    pub isolate_projects: bool,
+}
+
+/// What becomes of a name that unrelated containers define with different settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Conflicts {
+    /// Who came first keeps it.
+    #[default]
+    #[serde(rename = "keepFirst")]
+    KeepFirst,
+    /// As Traefik: nobody has it.
+    #[serde(rename = "drop")]
+    Drop,
 }
 
 impl Default for Wharf {
@@ -316,6 +333,8 @@ impl Default for Wharf {
             outlier_ejection: true,
             max_connections: 0,
             upgrade_timeout: GoDuration::from_secs(3600),
+            conflicts: Conflicts::KeepFirst,
+            isolate_projects: false,
         }
     }
 }

@@ -22,7 +22,7 @@ fn pem(names: &[&str]) -> CertificateFiles {
 }
 
 fn sourced<T>(value: T) -> Arc<Sourced<T>> {
-    Arc::new(Sourced { value, from: vec![Origin::file("/etc/tls.yml")] })
+    Arc::new(Sourced::new(value, vec![Origin::file("/etc/tls.yml")]))
 }
 
 fn with_options(name: &str, options: TlsOptions) -> Tls {

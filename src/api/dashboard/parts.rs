@@ -260,7 +260,11 @@ impl From<&Problem> for Trouble {
 /// The problems that are about one thing: `router web@docker`.
 pub(super) fn troubles(table: &Table, kind: &str, name: &Name) -> Vec<Trouble> {
     let subject = format!("{kind} {name}");
-    let about = table.problems.iter().filter(|problem| *problem.subject == *subject);
+    let is_named = |problem: &&Problem| {
+        *problem.subject == *subject
+            || problem.also.as_ref().is_some_and(|other| *other.0 == *subject)
+    };
+    let about = table.problems.iter().filter(is_named);
     about.map(Trouble::from).collect()
 }
 

@@ -16,7 +16,7 @@ fn named(name: &str) -> Name {
 }
 
 fn sourced<T>(value: T) -> Arc<Sourced<T>> {
-    Arc::new(Sourced { value, from: vec![Origin::file("dynamic.yml")] })
+    Arc::new(Sourced::new(value, vec![Origin::file("dynamic.yml")]))
 }
 
 fn server(url: &str) -> Server {

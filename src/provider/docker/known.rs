@@ -137,13 +137,17 @@ impl Known {
         }
     }
 
-    /// When the next one that was removed is to be forgotten.
+    /// When the next one that ended is to be forgotten, or its claims are to rest.
     pub(super) fn next_sweep(&self) -> Option<Instant> {
         self.removed.next()
     }
 
-    /// Forgets those that were removed and are no longer of use.
+    /// Forgets those that were removed and are no longer of use; lets the claims of those rest
+    /// that ended long ago.
     pub(super) fn sweep(&mut self, now: Instant) {
+        for id in self.removed.rested(now) {
+            self.dirty |= self.decoder.rest(&id);
+        }
         for id in self.removed.over(now, |id| self.decoder.is_last(id)) {
             self.forget(&id);
         }

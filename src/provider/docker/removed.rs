@@ -1,7 +1,7 @@
 //! Containers that were removed while nothing else serves what they served. Their routes are
 //! kept for a moment: a deployment often removes the old container before it starts the new.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,14 @@ pub(super) struct Removed {
     keeps: Duration,
     /// When containers ended that still exist.
     ended: HashMap<Arc<str>, Instant>,
+    /// The same in the order of time, with some that came back since.
+    queue: VecDeque<(Instant, Arc<str>)>,
     until: HashMap<Arc<str>, Instant>,
 }
 
 impl Removed {
     pub(super) fn new(keeps: Duration) -> Self {
-        Self { keeps, ended: HashMap::new(), until: HashMap::new() }
+        Self { keeps, ended: HashMap::new(), queue: VecDeque::new(), until: HashMap::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -26,11 +28,23 @@ impl Removed {
 
     /// It ended, and may be removed next.
     pub(super) fn ended(&mut self, id: &Arc<str>, now: Instant) {
-        let keeps = self.keeps;
-        self.ended.retain(|_, ended| now.duration_since(*ended) < keeps);
-        if !keeps.is_zero() {
-            self.ended.insert(Arc::clone(id), now);
+        self.ended.insert(Arc::clone(id), now);
+        self.queue.push_back((now, Arc::clone(id)));
+    }
+
+    /// Those that ended so long ago that no request waits for them any more.
+    pub(super) fn rested(&mut self, now: Instant) -> Vec<Arc<str>> {
+        let mut rested = Vec::new();
+        while let Some((ended, _)) = self.queue.front()
+            && now.duration_since(*ended) >= self.keeps
+            && let Some((ended, id)) = self.queue.pop_front()
+        {
+            if self.ended.get(&id) == Some(&ended) {
+                self.ended.remove(&id);
+                rested.push(id);
+            }
         }
+        rested
     }
 
     /// It was removed; true if it is to be kept, since it ended just now.
@@ -47,9 +61,11 @@ impl Removed {
         self.until.contains_key(id)
     }
 
-    /// When the next one is over.
+    /// When the next one is over, or has rested.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.until.values().min().copied()
+        let is_there = |(ended, id): &&(Instant, Arc<str>)| self.ended.get(id) == Some(ended);
+        let rested = self.queue.iter().find(is_there).map(|(ended, _)| *ended + self.keeps);
+        self.until.values().copied().chain(rested).min()
     }
 
     /// Those whose time is over, and those that are of no use any more.

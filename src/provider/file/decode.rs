@@ -130,7 +130,7 @@ impl Reader<'_> {
             self.problems.extend(found.into_iter().map(|problem| problem.about(about.as_str())));
             if let Some(value) = value {
                 let from = vec![node.origin.clone()];
-                items.insert(name, Arc::new(Sourced { value, from }));
+                items.insert(name, Arc::new(Sourced::new(value, from)));
             }
         }
     }
@@ -153,7 +153,7 @@ impl Reader<'_> {
                 self.problems.push(problem.mend("give certFile and keyFile, paths or PEM texts"));
                 continue;
             }
-            all.push(Arc::new(Sourced { value, from: vec![node.origin.clone()] }));
+            all.push(Arc::new(Sourced::new(value, vec![node.origin.clone()])));
         }
     }
 }
