@@ -69,8 +69,9 @@ class Site:
 class App:
     """Replicas of one service, and the load on it."""
 
-    def __init__(self, site, name, replicas, options, extra=None, mix=None):
+    def __init__(self, site, name, replicas, options, extra=None, mix=None, host=None, labels=None):
         self.site, self.name, self.options, self.extra = site, name, options, extra
+        self.host_config, self.more_labels = host or {}, labels or {}
         self.host = f"{name}.test"
         self.first, self.mix = replicas, mix
         self.replicas, self.made = [], 0
@@ -101,13 +102,14 @@ class App:
             "com.docker.compose.service": self.name,
             f"traefik.http.routers.{self.name}.rule": f"Host(`{self.host}`)",
             f"traefik.http.services.{self.name}.loadbalancer.server.port": "8080",
+            **self.more_labels,
         }
 
     def start(self, *options, **extra):
         """One more replica; returns its id at once."""
         self.made += 1
         command = ["demo-server", "--log", "/told/requests", *self.options, *options]
-        host = {"NetworkMode": self.site.network.name, "Binds": [f"{self.site.told}:/told"]}
+        host = {"NetworkMode": self.site.network.name, "Binds": [f"{self.site.told}:/told"], **self.host_config}
         extra = {"HostConfig": host, **(self.extra or {}), **extra}
         made = engine.start(f"{self.name}{self.made}", self.site.network.name, command, self.labels(), extra)
         self.replicas.append(made)
