@@ -37,10 +37,14 @@ const ORDER: [&str; 25] = [
 
 /// Crates that only some places may name: the crate, then path prefixes below `src/`.
 /// `cli/demo` stands in for the user's project and, without an engine, for the engine;
-/// `balance/tests` for the clients and servers at both ends. `provider/docker` bounds what is
+/// `balance/tests` for the clients and servers at both ends, `provider/docker/fake` for the engine
+/// of tests. `provider/docker` bounds what is
 /// read from the engine, for which bollard takes a transport made of hyper-util's traits.
 const NAMED_BY: [(&str, &[&str]); 5] = [
-    ("hyper", &["listen", "upstream", "message", "cli/demo", "balance/tests"]),
+    (
+        "hyper",
+        &["listen", "upstream", "message", "cli/demo", "balance/tests", "provider/docker/fake"],
+    ),
     (
         "hyper_util",
         &["listen", "upstream", "message", "cli/demo", "balance/tests", "provider/docker"],

@@ -38,6 +38,9 @@ pub(super) enum Target {
     Unix(PathBuf),
     /// `host:port`, with TLS if there is a configuration.
     Tcp { authority: Box<str>, tls: Option<Tls> },
+    /// An engine in memory.
+    #[cfg(test)]
+    Fake(super::fake::Fake),
 }
 
 /// TLS towards the engine.
@@ -257,6 +260,7 @@ mod tests {
             .map(|endpoint| match endpoint.target {
                 Target::Unix(path) => format!("unix {}", path.display()),
                 Target::Tcp { authority, tls } => format!("tcp {authority} {}", tls.is_some()),
+                Target::Fake(_) => unreachable!("no endpoint is read as one"),
             })
             .map_err(|problem| problem.to_string())
     }

@@ -18,7 +18,9 @@ use http::{Uri, header};
 use tokio::sync::Notify;
 
 use super::endpoint::{Endpoint, Target};
+use super::inspect;
 use super::wire::{self, Bound};
+use crate::labels::Container;
 
 /// The events that are asked for. Each health check makes three `exec_*` events: never those.
 const EVENTS: [&str; 12] = [
@@ -69,10 +71,8 @@ impl Error {
 
     /// What a person can do about it.
     pub(super) fn mend(&self, endpoint: &Endpoint) -> String {
-        let socket = match &endpoint.target {
-            Target::Unix(path) => Some(path.display()),
-            Target::Tcp { .. } => None,
-        };
+        let socket =
+            if let Target::Unix(path) = &endpoint.target { Some(path.display()) } else { None };
         match (self, socket) {
             (Self::Broken { kind: Some(io::ErrorKind::NotFound), .. }, Some(path)) => format!(
                 "is the engine running, and the socket mounted (-v {path}:{path}:ro)? \
@@ -147,9 +147,10 @@ impl Engine {
                 Ok(response)
             }
         };
-        let host = match &endpoint.target {
-            Target::Unix(_) => "http://localhost".to_owned(),
-            Target::Tcp { authority, .. } => format!("http://{authority}"),
+        let host = if let Target::Tcp { authority, .. } = &endpoint.target {
+            format!("http://{authority}")
+        } else {
+            "http://localhost".to_owned()
         };
         let seconds = timeout.as_secs().max(1);
         let docker = Docker::connect_with_custom_transport(
@@ -203,9 +204,19 @@ impl Engine {
     }
 
     /// One container.
-    pub(super) async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, Error> {
+    async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, Error> {
         let call = self.docker.inspect_container(id, None::<InspectContainerOptions>);
         self.within("inspect", call).await
+    }
+
+    /// One container, as labels are read from it; `None` when the engine does not know it.
+    pub(super) async fn look(&self, id: Arc<str>) -> (Arc<str>, Result<Option<Container>, Error>) {
+        let found = match self.inspect(&id).await {
+            Ok(found) => Ok(inspect::from_inspect(found)),
+            Err(Error::Missing) => Ok(None),
+            Err(error) => Err(error),
+        };
+        (id, found)
     }
 
     /// One image, by a name that can stand in a path.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bollard::models::{EventMessage, EventMessageTypeEnum};
 
@@ -16,6 +17,8 @@ pub(super) struct Event {
     pub(super) action: Action,
     /// Its labels among others; empty on network events.
     pub(super) attributes: BTreeMap<String, String>,
+    /// When, by the engine's clock.
+    pub(super) at: Option<SystemTime>,
 }
 
 /// What happened to a container.
@@ -40,6 +43,8 @@ pub(super) enum Action {
 impl Event {
     /// Reads an event; `None` when it is about nothing that matters.
     pub(super) fn read(message: EventMessage) -> Option<Self> {
+        let at = message.time_nano.and_then(|nanos| u64::try_from(nanos).ok());
+        let at = at.map(|nanos| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos));
         let action = message.action?;
         let actor = message.actor?;
         let mut attributes: BTreeMap<_, _> =
@@ -50,6 +55,7 @@ impl Event {
                 container,
                 action: Action::Moved,
                 attributes: BTreeMap::new(),
+                at,
             });
         }
         let action = match action.as_str() {
@@ -67,7 +73,12 @@ impl Event {
                 _ => return None,
             },
         };
-        Some(Self { container: actor.id?.into(), action, attributes })
+        Some(Self { container: actor.id?.into(), action, attributes, at })
+    }
+
+    #[cfg(test)]
+    pub(super) fn new(id: &str, action: Action) -> Self {
+        Self { container: id.into(), action, attributes: BTreeMap::new(), at: None }
     }
 }
 

@@ -4,10 +4,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
 
 use super::event::{self, Action, Event};
 use super::removed::Removed;
+use super::session::Signal;
 use crate::labels::{Container, Decoder};
 use crate::model::ReplicaState;
 
@@ -25,11 +28,18 @@ pub(super) struct Step {
     pub(super) moved: Option<(Arc<str>, Vec<IpAddr>)>,
 }
 
+/// When a container was told to stop: when that was heard, and when it was by the engine's clock.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    heard: Instant,
+    at: Option<SystemTime>,
+}
+
 /// The containers that are known.
 pub(super) struct Known {
     containers: BTreeMap<Arc<str>, Arc<Container>>,
     /// When a container was told to stop.
-    told: HashMap<Arc<str>, Instant>,
+    told: HashMap<Arc<str>, Told>,
     /// Containers that were removed and are kept a little longer.
     removed: Removed,
     pub(super) decoder: Decoder,
@@ -70,7 +80,9 @@ impl Known {
             // Networks are connected before a start: the start is looked at.
             Action::Moved if running => inspect(),
             Action::Altered if known.is_some() => inspect(),
-            Action::Signalled(signal) if running => self.signalled(id, signal, now),
+            Action::Signalled(signal) if running => self.signalled(id, signal, event.at, now),
+            // It was started again since, and that is known already.
+            Action::Ended if self.is_younger(id, event.at) => Step::default(),
             Action::Ended if running => {
                 self.removed.ended(id, now);
                 self.became(id, ReplicaState::Gone)
@@ -91,10 +103,42 @@ impl Known {
         }
     }
 
-    fn signalled(&mut self, id: &Arc<str>, signal: i32, now: Instant) -> Step {
+    /// Applies an event that may be older than the last list: what it says of a state is looked
+    /// at.
+    pub(super) fn on_early(&mut self, event: &Event, now: Instant) -> Step {
+        match event.action {
+            Action::Ended | Action::Became(_) => {
+                let is_known = self.containers.contains_key(&event.container);
+                let inspect = is_known.then(|| Arc::clone(&event.container));
+                Step { inspect, ..Step::default() }
+            }
+            Action::Started
+            | Action::Signalled(_)
+            | Action::Removed
+            | Action::Moved
+            | Action::Altered => self.on_event(event, now),
+        }
+    }
+
+    /// Whether the container as it is known was started after that.
+    fn is_younger(&self, id: &str, at: Option<SystemTime>) -> bool {
+        let started = self.containers.get(id).and_then(|container| container.started);
+        started.zip(at).is_some_and(|(started, at)| started > at)
+    }
+
+    fn signalled(
+        &mut self,
+        id: &Arc<str>,
+        signal: i32,
+        at: Option<SystemTime>,
+        now: Instant,
+    ) -> Step {
+        if self.is_younger(id, at) {
+            return Step::default();
+        }
         let own = self.containers.get(id).and_then(|container| container.stop_signal);
         if event::ENDING.contains(&signal) || own == Some(signal) {
-            self.told.insert(Arc::clone(id), now);
+            self.told.insert(Arc::clone(id), Told { heard: now, at });
             return self.became(id, ReplicaState::Stopping);
         }
         // A list does not tell the stop signal; nginx's QUIT is common, httpd's WINCH rare.
@@ -102,10 +146,10 @@ impl Known {
         Step { inspect, ..Step::default() }
     }
 
-    /// Whether a signal other than the usual ones turned out to be the container's own.
-    pub(super) fn was_signalled(&mut self, id: &Arc<str>, signal: i32, now: Instant) -> Step {
-        let own = self.containers.get(id).and_then(|container| container.stop_signal);
-        if own == Some(signal) { self.signalled(id, signal, now) } else { Step::default() }
+    /// The same of a signal that came before the container had been looked at.
+    pub(super) fn was_signalled(&mut self, id: &Arc<str>, signal: &Signal, now: Instant) -> Step {
+        let runs = self.containers.get(id).is_some_and(|c| c.state != ReplicaState::Gone);
+        if runs { self.signalled(id, signal.number, signal.at, now) } else { Step::default() }
     }
 
     fn became(&mut self, id: &Arc<str>, state: ReplicaState) -> Step {
@@ -117,6 +161,10 @@ impl Known {
         let ends = matches!(state, ReplicaState::Gone | ReplicaState::Stopping);
         if container.state == ReplicaState::Stopping && !ends {
             return Step::default();
+        }
+        if state == ReplicaState::Gone {
+            // What it was told has come true; its next life is another.
+            self.told.remove(id);
         }
         Arc::make_mut(container).state = state;
         self.dirty |= self.decoder.update(container);
@@ -179,7 +227,7 @@ impl Known {
             keep_address(before, &mut found);
             if before.state == ReplicaState::Stopping
                 && found.state != ReplicaState::Gone
-                && before.started == found.started
+                && self.was_told(before, &found)
             {
                 found.state = ReplicaState::Stopping;
             }
@@ -205,6 +253,16 @@ impl Known {
             inspect: None,
             replica: changed.then(|| (Arc::clone(id), state)),
             moved: (!from.is_empty()).then(|| (Arc::clone(id), from)),
+        }
+    }
+
+    /// Whether the container that was told to stop is the one that runs now, and not its next
+    /// life.
+    fn was_told(&self, before: &Container, now: &Container) -> bool {
+        let told = self.told.get(&now.container.id).and_then(|told| told.at);
+        match told.zip(now.started) {
+            Some((told, started)) => started <= told,
+            None => before.started == now.started,
         }
     }
 
@@ -234,7 +292,14 @@ impl Known {
         }
         for mut found in listed {
             let id = Arc::clone(&found.container.id);
-            if touched.contains(&id) || !self.differs(&mut found, now) {
+            if touched.contains(&id) {
+                continue;
+            }
+            // It stops, or was started again while nobody saw it: a list does not tell.
+            if found.state != ReplicaState::Gone && self.told.contains_key(&id) {
+                inspect.push(Arc::clone(&id));
+            }
+            if !self.differs(&mut found, now) {
                 continue;
             }
             differences += 1;
@@ -264,7 +329,8 @@ impl Known {
         if matches!(found.state, ReplicaState::Gone | ReplicaState::Paused) {
             found.has_health_check = before.has_health_check;
         }
-        let told = self.told.get(id).is_some_and(|told| now.duration_since(*told) < SURVIVES);
+        let told = self.told.get(id);
+        let told = told.is_some_and(|told| now.duration_since(told.heard) < SURVIVES);
         if told && found.state != ReplicaState::Gone {
             found.state = ReplicaState::Stopping;
         }
@@ -340,7 +406,7 @@ mod tests {
     }
 
     fn event(id: &str, action: Action) -> Event {
-        Event { container: id.into(), action, attributes: BTreeMap::new() }
+        Event::new(id, action)
     }
 
     #[test]
@@ -420,6 +486,26 @@ mod tests {
 
         assert_eq!(health, Step::default());
         assert_eq!(died.replica, Some(("a".into(), ReplicaState::Gone)));
+    }
+
+    #[test]
+    fn what_was_before_a_container_was_started_again_is_of_its_former_life() {
+        let second = |n| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(n));
+        for (action, at, expected) in [
+            (Action::Ended, second(9), None),
+            (Action::Ended, second(11), Some(ReplicaState::Gone)),
+            (Action::Ended, None, Some(ReplicaState::Gone)),
+            (Action::Signalled(15), second(9), None),
+            (Action::Signalled(15), second(11), Some(ReplicaState::Stopping)),
+        ] {
+            let mut known = known(&[]);
+            let started = Container { started: second(10), ..running("a") };
+            known.on_inspect(&"a".into(), Some(started), Instant::now());
+
+            let step = known.on_event(&Event { at, ..event("a", action) }, Instant::now());
+
+            assert_eq!(step.replica.map(|(_, state)| state), expected, "{action:?} {at:?}");
+        }
     }
 
     #[test]

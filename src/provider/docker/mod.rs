@@ -1,24 +1,33 @@
 //! The Docker engine: which containers there are, and what becomes of them. One list at the
-//! start and after each reconnect, then at most one inspect for a container that changed.
+//! start and after each reconnect, then at most one inspect for a container that changed, and
+//! only so many in a storm of changes.
 
+mod early;
 mod endpoint;
 mod engine;
 mod event;
+#[cfg(test)]
+mod fake;
 mod images;
 mod inspect;
 mod known;
+mod rate;
 mod removed;
 mod session;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod wire;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::endpoint::Endpoint;
-use super::Change;
+use super::{Change, EngineState};
+use crate::model::{Desired, Provider};
 use crate::problem::Problem;
 use crate::settings::{self, Settings};
 
@@ -40,11 +49,24 @@ pub async fn run(settings: Arc<Settings>, changes: mpsc::Sender<Change>, token: 
         }
         Err(problem) => {
             tracing::error!("{problem}");
-            watch::refuse(problem, &changes).await;
+            refuse(problem, &changes).await;
         }
     }
 }
 
 fn endpoint(settings: &settings::Docker) -> Result<Endpoint, Problem> {
     Endpoint::parse(settings, std::env::var("DOCKER_HOST").ok().as_deref())
+}
+
+/// Tells that there is no way to an engine, and why.
+async fn refuse(problem: Problem, changes: &mpsc::Sender<Change>) {
+    let state = EngineState {
+        error: Some(problem.text.to_string()),
+        since: Some(SystemTime::now()),
+        ..EngineState::default()
+    };
+    let desired = Desired { problems: vec![problem], ..Desired::default() };
+    // A closed channel means that everything is ending.
+    drop(changes.send(Change::Engine(state)).await);
+    drop(changes.send(Change::Desired(Provider::Docker, Arc::new(desired))).await);
 }

@@ -1,52 +1,44 @@
 //! The watching itself: connect, subscribe, list, follow events, and again when it breaks.
 
-use std::collections::VecDeque;
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rand::Rng;
 use tokio::sync::mpsc;
-use tokio::time;
+use tokio::time::{self, Instant};
 
+use super::early::Early;
 use super::endpoint::Endpoint;
 use super::engine::{Engine, Error};
 use super::event::{Action, Event};
 use super::inspect;
 use super::known::{Known, Step};
-use super::session::Session;
+use super::session::{Session, Worth};
 use crate::labels::{Container, Decoder};
-use crate::model::{Desired, Provider};
+use crate::model::Provider;
 use crate::problem::{Code, Origin, Problem};
 use crate::provider::{Change, EngineState};
 use crate::settings;
 
 /// How long a change may wait for others that are already being looked at.
 const GATHER: Duration = Duration::from_millis(20);
-/// The least time between two desired states.
+/// The least time between two desired states, and how many times as long as the last took to
+/// make: of many containers it takes its time.
 const REST: Duration = Duration::from_millis(30);
-/// How often a full list is compared with what is known.
+const RESTS: u32 = 4;
+/// How often a full list is compared with what is known; and while more happens than can be
+/// looked at one by one.
 const AUDIT: Duration = Duration::from_secs(60);
+const AUDIT_SWAMPED: Duration = Duration::from_secs(5);
 /// Limit of a call when none is set.
 const CALL: Duration = Duration::from_secs(10);
 /// Waits between attempts to connect.
 const BACK_OFF: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(5);
-
-/// Tells that there is no way to an engine, and why.
-pub(super) async fn refuse(problem: Problem, changes: &mpsc::Sender<Change>) {
-    let state = EngineState {
-        error: Some(problem.text.to_string()),
-        since: Some(SystemTime::now()),
-        ..EngineState::default()
-    };
-    let desired = Desired { problems: vec![problem], ..Desired::default() };
-    // A closed channel means that everything is ending.
-    drop(changes.send(Change::Engine(state)).await);
-    drop(changes.send(Change::Desired(Provider::Docker, Arc::new(desired))).await);
-}
 
 /// The watcher.
 pub(super) struct Watch {
@@ -59,8 +51,8 @@ pub(super) struct Watch {
     calls: Arc<AtomicU64>,
     /// Why there is no engine.
     lost: Option<Problem>,
-    /// When the desired state was last sent, and since when there is news.
-    sent: Option<Instant>,
+    /// Before when no other desired state is sent, and since when there is news.
+    rested: Option<Instant>,
     news: Option<Instant>,
 }
 
@@ -85,7 +77,7 @@ impl Watch {
             state,
             calls: Arc::default(),
             lost: None,
-            sent: None,
+            rested: None,
             news: None,
         }
     }
@@ -150,7 +142,7 @@ impl Watch {
         // The engine may be slow to list; what happens meanwhile waits in the stream. The
         // stream is lazy: it must be polled for the subscription to be sent.
         let mut events = pin!(engine.events());
-        let mut early = VecDeque::new();
+        let mut early = Early::default();
         {
             let mut list = pin!(async {
                 engine.subscribed().await?;
@@ -159,15 +151,16 @@ impl Watch {
             let listed = loop {
                 tokio::select! {
                     listed = &mut list => break listed?,
-                    event = events.next() => early.push_back(next_event(event)?),
+                    event = events.next() => early.extend(next_event(event)?),
                 }
             };
             self.apply_list(&engine, listed, &mut session);
         }
         self.inspect_all(&engine, &mut session).await;
         self.connect(&engine).await;
-        for event in early.into_iter().flatten() {
-            self.on_event(&event, &mut session).await;
+        for event in early {
+            let step = self.known.on_early(&event, Instant::now());
+            self.take(step, &mut session).await;
         }
         self.follow(&engine, events, session).await
     }
@@ -181,14 +174,15 @@ impl Watch {
     ) -> Result<Finished, Error> {
         let mut inspects = FuturesUnordered::new();
         let mut lists = FuturesUnordered::new();
-        let mut audit = time::interval(AUDIT);
-        audit.reset();
+        let mut audited = Instant::now();
         loop {
-            while let Some(id) = session.next() {
-                inspects.push(look(engine, id));
+            while let Some(id) = session.next(Instant::now()) {
+                inspects.push(engine.look(id));
             }
             let due = self.due(session.is_idle());
+            let look = session.due();
             let over = self.known.next_sweep();
+            let audit = audited + if session.is_swamped() { AUDIT_SWAMPED } else { AUDIT };
             tokio::select! {
                 biased;
                 event = events.next() => {
@@ -197,7 +191,6 @@ impl Watch {
                     }
                 }
                 Some((id, found)) = inspects.next() => {
-                    session.running.remove(&id);
                     self.on_found(&id, found, &mut session).await;
                     // A look that found nothing new is counted all the same.
                     if session.is_idle() && !self.known.dirty {
@@ -205,10 +198,14 @@ impl Watch {
                     }
                 }
                 () = sleep_until(due), if due.is_some() => self.publish().await,
+                () = sleep_until(look), if look.is_some() => {}
                 () = sleep_until(over), if over.is_some() => self.known.sweep(Instant::now()),
-                Some(listed) = lists.next() => self.audited(engine, listed?, &mut session).await,
-                _ = audit.tick(), if lists.is_empty() => {
-                    session.touched.clear();
+                Some(listed) = lists.next() => {
+                    self.audited(engine, listed?, &mut session).await;
+                    audited = Instant::now();
+                }
+                () = time::sleep_until(audit), if lists.is_empty() => {
+                    session.begin_list();
                     lists.push(engine.list());
                 }
                 () = self.changes.closed() => return Ok(Finished),
@@ -226,14 +223,23 @@ impl Watch {
         let now = Instant::now();
         let news = *self.news.get_or_insert(now);
         let gathered = if idle { news } else { news + GATHER };
-        Some(self.sent.map_or(gathered, |sent| gathered.max(sent + REST)))
+        Some(self.rested.map_or(gathered, |rested| gathered.max(rested)))
     }
 
     async fn on_event(&mut self, event: &Event, session: &mut Session) {
-        session.touched.insert(Arc::clone(&event.container));
+        let id = &event.container;
+        session.heard(id);
+        if let Action::Signalled(signal) = event.action
+            && session.asks(id)
+        {
+            session.signalled(id, signal, event.at);
+        }
+        if event.action == Action::Removed {
+            session.forget(id);
+        }
         let step = self.known.on_event(event, Instant::now());
-        if let (Some(id), Action::Signalled(signal)) = (&step.inspect, event.action) {
-            session.signals.push((Arc::clone(id), signal));
+        if let (Some(_), Action::Signalled(signal)) = (&step.inspect, event.action) {
+            session.signalled(id, signal, event.at);
         }
         self.take(step, session).await;
     }
@@ -247,7 +253,7 @@ impl Watch {
             drop(self.changes.send(Change::Moved { container, from }).await);
         }
         if let Some(id) = step.inspect {
-            session.ask(id);
+            session.ask(id, Instant::now());
         }
     }
 
@@ -257,30 +263,29 @@ impl Watch {
         found: Result<Option<Container>, Error>,
         session: &mut Session,
     ) {
+        let now = Instant::now();
+        let worth = session.answered(id, now);
         let found = match found {
             Ok(found) => found,
             Err(error) => {
                 // One stuck container must not hide the others; the audit tries again.
                 tracing::warn!(container = %id, "inspect: {error}");
+                drop(session.signals_of(id));
                 return;
             }
         };
+        if worth == Worth::Older {
+            return;
+        }
         let host = found.as_ref().and_then(|container| self.known.unknown_hosts(container));
         if let Some(host) = host {
-            session.ask(host);
+            session.ask(host, now);
         }
-        session.touched.insert(Arc::clone(id));
-        let now = Instant::now();
+        session.heard(id);
         let step = self.known.on_inspect(id, found, now);
         self.take(step, session).await;
-        let mut mine = Vec::new();
-        session.signals.retain(|(container, signal)| {
-            let is_mine = container == id;
-            mine.extend(is_mine.then_some(*signal));
-            !is_mine
-        });
-        for signal in mine {
-            let step = self.known.was_signalled(id, signal, now);
+        for signal in session.signals_of(id) {
+            let step = self.known.was_signalled(id, &signal, now);
             self.take(step, session).await;
         }
     }
@@ -305,14 +310,14 @@ impl Watch {
         session: &mut Session,
     ) -> usize {
         let listed: Vec<_> = listed.into_iter().filter_map(inspect::from_summary).collect();
-        let all: Vec<_> = if engine.terse_lists {
-            listed.iter().map(|container| Arc::clone(&container.container.id)).collect()
-        } else {
-            Vec::new()
-        };
-        let (inspect, differences) = self.known.on_list(listed, &session.touched, Instant::now());
+        let there: HashSet<_> =
+            listed.iter().map(|found| Arc::clone(&found.container.id)).collect();
+        let touched = session.end_list(|id| there.contains(id));
+        let now = Instant::now();
+        let (inspect, differences) = self.known.on_list(listed, &touched, now);
+        let all = if engine.terse_lists { there } else { HashSet::new() };
         for id in all.into_iter().chain(inspect) {
-            session.ask(id);
+            session.ask(id, now);
         }
         differences
     }
@@ -321,11 +326,10 @@ impl Watch {
     async fn inspect_all(&mut self, engine: &Engine, session: &mut Session) {
         let mut inspects = FuturesUnordered::new();
         loop {
-            while let Some(id) = session.next() {
-                inspects.push(look(engine, id));
+            while let Some(id) = session.next_of_list() {
+                inspects.push(engine.look(id));
             }
             let Some((id, found)) = inspects.next().await else { return };
-            session.running.remove(&id);
             self.on_found(&id, found, session).await;
         }
     }
@@ -354,11 +358,13 @@ impl Watch {
     }
 
     async fn publish(&mut self) {
+        let began = Instant::now();
         let mut desired = self.known.decoder.desired();
         desired.problems.extend(self.lost.clone());
         self.known.dirty = false;
         self.news = None;
-        self.sent = Some(Instant::now());
+        let ended = Instant::now();
+        self.rested = Some(ended + REST.max((ended - began) * RESTS));
         let calls = self.calls.load(Ordering::Relaxed);
         if self.state.containers != self.known.len() || self.state.calls != calls {
             self.tell_engine().await;
@@ -370,15 +376,6 @@ impl Watch {
 /// As long as a request would wait for a successor. Traefik's way is to know nothing of it.
 fn keeps_removed(wharf: &settings::Wharf) -> Duration {
     if wharf.not_found_when_down { Duration::ZERO } else { wharf.hold.or_zero() }
-}
-
-async fn look(engine: &Engine, id: Arc<str>) -> (Arc<str>, Result<Option<Container>, Error>) {
-    let found = match engine.inspect(&id).await {
-        Ok(found) => Ok(inspect::from_inspect(found)),
-        Err(Error::Missing) => Ok(None),
-        Err(error) => Err(error),
-    };
-    (id, found)
 }
 
 fn next_event(
@@ -397,6 +394,6 @@ fn next_event(
 
 async fn sleep_until(due: Option<Instant>) {
     if let Some(due) = due {
-        time::sleep_until(due.into()).await;
+        time::sleep_until(due).await;
     }
 }

@@ -45,6 +45,8 @@ async fn connect(target: Target, bound: Bound) -> io::Result<TokioIo<Socket>> {
                 }
             }
         }
+        #[cfg(test)]
+        Target::Fake(fake) => Box::new(fake.connect()?),
     };
     Ok(TokioIo::new(Socket { stream, bound }))
 }
