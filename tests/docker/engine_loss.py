@@ -68,7 +68,7 @@ def _(given):
             eventually(5, lambda: not given.connected())
             problems = eventually(3, lambda: [p for p in given.proxy.problems() if p["code"] == "engine"])
             assert problems[0].get("mend"), problems
-            assert re.search(r"engine", given.proxy.log, re.I), "the log says nothing"
+            eventually(5, lambda: re.search(r"engine", given.proxy.log, re.I))
         before = load.count()
         eventually(10, lambda: load.count() > before + 200)
     assert not load.failed(), load.failed()[:3]

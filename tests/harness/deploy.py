@@ -47,7 +47,7 @@ class Site:
             *self.flags,
         ]
         try:
-            self.proxy = Proxy(self.name, flags)
+            self.proxy = self.start_proxy(flags)
         except BaseException:
             self.network.__exit__()
             raise
@@ -56,6 +56,10 @@ class Site:
     def __exit__(self, *_):
         self.proxy.stop()
         engine.sweep()
+
+    def start_proxy(self, flags):
+        """Whatever has a `port`, can `ask` and `stop`."""
+        return Proxy(self.name, flags)
 
     def app(self, name, replicas, *options, **more):
         return App(self, name, replicas, options, **more)
@@ -154,10 +158,11 @@ class App:
         self.load.__exit__()
         return self.load.all()
 
-    def judge(self, dead=()):
+    def judge(self, dead=(), stay=False):
         """Fails if a request failed. When replicas were lost (`dead`), what is not idempotent may
         fail if it was on its way by then, and what one of them had begun to answer. Nothing that
-        is not idempotent may be given to the application twice, whatever happened."""
+        is not idempotent may be given to the application twice, whatever happened. With `stay` no
+        WebSocket may be told goodbye."""
         results = self.end()
         figure = figures(results)
         if TRAEFIK:
@@ -177,6 +182,8 @@ class App:
         if len(met) <= MET_THE_CLOSE:
             failed = [result for result in failed if result not in met]
         assert not failed, f"{figure}; {failed[:3]}"
+        told = [result for result in results if result.goodbye]
+        assert not (stay and told), f"{figure}; {len(told)} told goodbye: {told[:3]}"
         return figure
 
 

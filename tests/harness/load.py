@@ -17,8 +17,8 @@ LIMIT = 30
 
 # What came of one request. `kind` is GET, SLOW, STREAM, POST or WS; `outcome` "ok" or what went
 # wrong; `wait` seconds from when it was due to the head of the answer, without the time that the
-# application was asked to take; `replica` who answered.
-Result = namedtuple("Result", "kind ident due wait outcome replica")
+# application was asked to take; `replica` who answered; `goodbye` a WebSocket was told so.
+Result = namedtuple("Result", "kind ident due wait outcome replica goodbye", defaults=[False])
 
 # Requests a second of each kind.
 MIX = {"GET": 60, "POST": 40, "SLOW": 6, "STREAM": 6, "WS": 4}
@@ -153,7 +153,8 @@ class Load:
             outcome = "reset"
         wait = time.monotonic() - due if seen["wait"] is None else seen["wait"]
         with self.lock:
-            self.results.append(Result(kind, ident, due, wait, outcome, seen["replica"]))
+            goodbye = seen.get("goodbye", False)
+            self.results.append(Result(kind, ident, due, wait, outcome, seen["replica"], goodbye))
 
     def request(self, method, target, fields=""):
         return f"{method} {target} HTTP/1.1\r\nHost: {self.name}\r\n{fields}\r\n".encode()
@@ -215,11 +216,12 @@ class Load:
             seen["wait"], seen["replica"] = time.monotonic() - due, fields.get("x-replica")
             if status != 101:
                 raise Failed(f"status {status}")
-            await self.converse(connection)
+            seen["goodbye"] = await self.converse(connection)
         finally:
             connection.close()
 
     async def converse(self, connection):
+        """Returns whether the server said goodbye first."""
         frames = asyncio.Queue()
         reading = asyncio.create_task(read_frames(connection.reader, frames))
         try:
@@ -230,14 +232,16 @@ class Load:
                 message = os.urandom(8).hex().encode()
                 await connection.ask(masked(1, message))
                 if not await self.echoed(frames, message):
-                    return
+                    return True
             await connection.ask(masked(8, b"\x03\xe8"))
             await frames.get()
+            return False
         except ConnectionError:
             # Written into a connection that had been ended; properly, if a goodbye came.
             await reading
             if not any(frames.get_nowait()[0] == 8 for _turn in range(frames.qsize())):
                 raise
+            return True
         finally:
             reading.cancel()
 

@@ -15,6 +15,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (0, 1)]
 from harness import engine
 from harness.checks import Checks, equal, eventually
 from harness.proxy import Proxy, Server, fresh, program
+from harness.successors import Successors, alive
 from harness.web import Load, WebSocket, ask
 
 checks = Checks("upgrade")
@@ -30,52 +31,21 @@ http:
 """
 
 
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-class Family:
+class Family(Successors):
     """A proxy and the processes that follow it."""
 
     def __init__(self, server, *flags, binary=None, **more):
-        self.pids = []
         before = os.environ.get("WHARF_BIN")
         if binary:
             os.environ["WHARF_BIN"] = str(binary)
         try:
-            self.proxy = Proxy("upgrade", ["--log.level=INFO", *flags], dynamic(server), **more)
+            super().__init__(Proxy("upgrade", ["--log.level=INFO", *flags], dynamic(server), **more))
         finally:
             if binary and before is None:
                 del os.environ["WHARF_BIN"]
             elif binary:
                 os.environ["WHARF_BIN"] = before
-        self.pid = self.proxy.child.pid
         eventually(5, lambda: self.proxy.ask("/").status == 200)
-
-    def next(self):
-        """The process that the log says accepts, once there is a new one."""
-        def found():
-            pids = [int(pid) for pid in re.findall(r"process (\d+) accepts", self.proxy.log)]
-            return [pid for pid in pids if pid not in self.pids]
-
-        (pid,) = eventually(20, found)
-        self.pids.append(pid)
-        return pid
-
-    def upgrade(self):
-        os.kill(self.pids[-1] if self.pids else self.pid, signal.SIGUSR2)
-        return self.next()
-
-    def stop(self):
-        for pid in self.pids:
-            if alive(pid):
-                os.kill(pid, signal.SIGTERM)
-        for pid in self.pids:
-            eventually(20, lambda pid=pid: not alive(pid))
-        self.proxy.stop()
 
 
 @contextmanager
