@@ -1,7 +1,6 @@
 //! Bodies as they pass the edge: the client's, watched for stalls, and ours to the client,
 //! with the record that ends with it.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,6 +17,7 @@ use tokio::time::Sleep;
 use super::executor::Taken;
 use super::life::{Life, Phase};
 use super::record::Record;
+use super::rest::{Intake, Rest};
 use crate::message::{Body, BodyError, forwarded, hop};
 
 /// Trailers that no client may send (RFC 9110 section 6.5.1), on top of what belongs to
@@ -35,8 +35,9 @@ fn remove_all(trailers: &mut HeaderMap, is_refused: impl Fn(&HeaderName) -> bool
 
 /// A client's body.
 pub(super) struct Inbound {
-    incoming: Incoming,
-    bytes: Rc<Cell<u64>>,
+    /// There until it is dropped.
+    incoming: Option<Incoming>,
+    intake: Rc<Intake>,
     stall: Stall,
 }
 
@@ -49,8 +50,8 @@ pub(super) enum Stall {
 }
 
 impl Inbound {
-    pub(super) fn new(incoming: Incoming, bytes: Rc<Cell<u64>>, stall: Stall) -> Self {
-        Self { incoming, bytes, stall }
+    pub(super) fn new(incoming: Incoming, intake: Rc<Intake>, stall: Stall) -> Self {
+        Self { incoming: Some(incoming), intake, stall }
     }
 }
 
@@ -81,6 +82,12 @@ impl Stall {
 impl Drop for Inbound {
     fn drop(&mut self) {
         self.stall.ends();
+        // Of HTTP/2 a reset stream tells the client (RFC 9113 section 8.1).
+        if let (Stall::Sweep(life), Some(incoming)) = (&self.stall, self.incoming.take())
+            && let Some(rest) = Rest::of(incoming, &self.intake)
+        {
+            life.leave(rest);
+        }
     }
 }
 
@@ -93,18 +100,23 @@ impl http_body::Body for Inbound {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        this.intake.asked();
+        let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
             return this
                 .stall
                 .poll_waits(cx)
                 .map(|()| Some(Err(BodyError::Limit("no byte from the client for too long"))));
         };
         this.stall.ends();
+        // hyper does not ask for the end of a body whose length is known.
+        if !matches!(frame, Some(Ok(_))) || incoming.is_end_stream() {
+            this.intake.ended();
+        }
         Poll::Ready(frame.map(|frame| {
             let mut frame = frame?;
             if let Some(data) = frame.data_ref() {
-                let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
-                this.bytes.set(this.bytes.get().saturating_add(len));
+                this.intake.took(data.len());
             } else if let Some(trailers) = frame.trailers_mut() {
                 remove_all(trailers, |name| {
                     REFUSED_TRAILERS.contains(name)
@@ -117,11 +129,11 @@ impl http_body::Body for Inbound {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map_or_else(SizeHint::default, Incoming::size_hint)
     }
 }
 

@@ -17,10 +17,10 @@ use super::guard::{Answer, Guarded, Next};
 use super::life::{Expiry, Phase};
 use super::serve;
 
-/// How long a refused client may take to read its answer and stop sending.
-const LINGER: Duration = Duration::from_secs(2);
-/// What is read of it meanwhile.
-const LINGER_BYTES: usize = 256 * 1024;
+/// How long a client whose message is not read may take to read its answer and stop sending, and
+/// how long it may be silent meanwhile. As nginx's `lingering_time` and `lingering_timeout`.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_SILENCE: Duration = Duration::from_secs(5);
 /// How long a parting answer may take to be written.
 const PARTING: Duration = Duration::from_secs(5);
 
@@ -74,6 +74,8 @@ async fn drive(io: Guarded, client: &Rc<Client>, heavy: bool) -> Option<Guarded>
             told = true;
             Pin::new(&mut *connection).graceful_shutdown();
         }
+        // Before hyper, which sees then what was taken, or that no more will be.
+        life.poll_rest(cx);
         match Pin::new(&mut *connection).poll(cx) {
             Poll::Ready(_) => Poll::Ready(End::Done),
             Poll::Pending if life.parks() => Poll::Ready(End::Idle),
@@ -81,6 +83,7 @@ async fn drive(io: Guarded, client: &Rc<Client>, heavy: bool) -> Option<Guarded>
         }
     })
     .await;
+    life.drop_rest();
     if let End::Expired(Expiry::Say(answer)) = end {
         life.cut_status.set(Some(answer.status()));
     }
@@ -112,14 +115,8 @@ async fn part(mut io: Guarded, answer: Option<Answer>) {
     }
     io.open();
     let drained = async {
-        let mut left = LINGER_BYTES;
-        let mut buf = [0; 1024];
-        while left > 0 {
-            match io.read(&mut buf).await {
-                Ok(0) | Err(_) => return,
-                Ok(len) => left = left.saturating_sub(len),
-            }
-        }
+        let mut buf = [0; 4096];
+        while let Ok(Ok(1..)) = tokio::time::timeout(LINGER_SILENCE, io.read(&mut buf)).await {}
     };
     // Time is up or not: the socket is dropped next.
     let _ = tokio::time::timeout(LINGER, drained).await;

@@ -3,11 +3,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use super::guard::Answer;
 use super::record::Record;
+use super::rest::Rest;
 use crate::settings;
 
 /// No byte for so long, where `readTimeout` is unset.
@@ -135,6 +136,8 @@ pub(super) struct Life {
     pub(super) websocket: Cell<bool>,
     /// The framing of the present body broke.
     pub(super) broken: Cell<bool>,
+    /// What is left of a body that nobody wants.
+    rest: Cell<Option<Rest>>,
     /// Bytes of the heads of HTTP/2 requests in flight.
     heads: Cell<usize>,
     /// What is recorded when the tunnel ends.
@@ -172,6 +175,7 @@ impl Life {
             tunnel_bytes: Cell::new((0, 0)),
             websocket: Cell::new(false),
             broken: Cell::new(false),
+            rest: Cell::new(None),
             heads: Cell::new(0),
             tunnel: RefCell::new(None),
         }
@@ -249,6 +253,26 @@ impl Life {
     /// That request is over.
     pub(super) fn drop_head(&self, bytes: usize) {
         self.heads.set(self.heads.get().saturating_sub(bytes));
+    }
+
+    /// Nobody wants the rest of the present request's body.
+    pub(super) fn leave(&self, rest: Rest) {
+        self.rest.set(Some(rest));
+        self.wake();
+    }
+
+    /// Reads on what nobody wants, if there is such a thing.
+    pub(super) fn poll_rest(&self, cx: &mut Context<'_>) {
+        if let Some(mut rest) = self.rest.take()
+            && rest.poll(cx).is_pending()
+        {
+            self.rest.set(Some(rest));
+        }
+    }
+
+    /// Reads no more of it.
+    pub(super) fn drop_rest(&self) {
+        drop(self.rest.take());
     }
 
     /// Nothing is in flight, everything is flushed, and nothing more was there to read:

@@ -14,6 +14,7 @@ mod limit;
 mod proxy_protocol;
 mod record;
 mod refusal;
+mod rest;
 mod serve;
 mod socket;
 mod stream;

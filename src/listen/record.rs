@@ -1,6 +1,5 @@
 //! What is counted and logged of a request, when its response ends, whole or not.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 
 use super::client::Client;
+use super::rest::Intake;
 use crate::message::forwarded::X_FORWARDED_FOR;
 use crate::message::trace::{Arrival, Trace, Verbosity};
 use crate::message::{Exchange, Protocol, Served};
@@ -26,8 +26,8 @@ pub(super) struct Record {
     pub(super) client: Rc<Client>,
     pub(super) exchange: Exchange,
     pub(super) route: Option<Arc<Route>>,
-    /// Bytes of the client's body so far.
-    pub(super) request_bytes: Rc<Cell<u64>>,
+    /// How far the client's body came.
+    pub(super) intake: Rc<Intake>,
     pub(super) response_bytes: u64,
     pub(super) grpc_status: Option<u16>,
     /// Counted with the connection's heads.
@@ -74,7 +74,7 @@ impl Record {
         Box::new(Self {
             exchange,
             route: None,
-            request_bytes: Rc::default(),
+            intake: Rc::default(),
             response_bytes: 0,
             grpc_status: None,
             head_bytes: 0,
@@ -186,7 +186,7 @@ impl Record {
             method: &self.method,
             protocol: self.exchange.protocol,
             duration,
-            request_bytes: self.request_bytes.get(),
+            request_bytes: self.intake.bytes(),
             response_bytes: self.response_bytes,
             headers: self.labels.as_ref(),
             tls: self.exchange.connection.tls.as_ref(),
@@ -235,7 +235,7 @@ impl Record {
             service: self.route.as_ref().map(|route| &*route.service.name),
             // As Traefik: an upgraded connection has no status of its own at its end.
             status: if self.status == 101 { 0 } else { self.status },
-            request_bytes: self.request_bytes.get(),
+            request_bytes: self.intake.bytes(),
             response_bytes: self.response_bytes,
             duration,
             request_headers: &self.request_headers,
@@ -257,7 +257,7 @@ impl Drop for Record {
         if self.status == 101 {
             let (sent, received) = life.tunnel_bytes.get();
             self.response_bytes = sent;
-            self.request_bytes.set(received);
+            self.intake.set_bytes(received);
         }
         let duration = self.exchange.started.elapsed();
         self.count(duration);

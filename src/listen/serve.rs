@@ -19,6 +19,7 @@ use super::client::Client;
 use super::life::{Phase, Verdict};
 use super::record::Record;
 use super::refusal::Refusal;
+use super::rest::Intake;
 use crate::message::{Body, forwarded, hop, host, path};
 use crate::route::{Route, View};
 use crate::table::Table;
@@ -46,6 +47,9 @@ pub(super) async fn handle(
     if client.life.broken.get() && !is_http2 {
         response = Refusal::Request.response();
     }
+    if !is_http2 && record.intake.is_open() {
+        settle_rest(&client, &record.intake, &mut response).await;
+    }
     record.saw_response(response.status(), response.headers());
     if client.is_used_up() {
         if is_http2 {
@@ -62,6 +66,23 @@ pub(super) async fn handle(
         client.life.verdict.set(Verdict::Refused);
     }
     Ok(response.map(|body| Outbound::new(body, record)))
+}
+
+/// An answer that comes before the end of its request: says that it is the last on its
+/// connection, unless what is left to read is little.
+async fn settle_rest(client: &Client, intake: &Intake, response: &mut Response<Body>) {
+    let is_last = response.headers().get(CONNECTION).is_some_and(|value| value == "close");
+    if !is_last && intake.may_have_ended() {
+        intake.look().await;
+    }
+    if !is_last && (!intake.is_open() || intake.ends_in_reach()) {
+        return;
+    }
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    intake.say_last();
+    client.life.drop_rest();
 }
 
 /// The connection is handed over; its record ends with it.
@@ -84,10 +105,12 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
     let (mut parts, incoming) = request.into_parts();
+    let size = body_size(&incoming);
+    // Made first: refused or not, what becomes of it is the same.
+    let body = inbound(record, &parts, incoming);
     arrive(record, &mut parts)?;
     let alias = alias(record).await;
-    let route = find(record, &mut parts, &incoming, alias.as_deref())?;
-    let body = inbound(record, parts.version, incoming);
+    let route = find(record, &mut parts, size, alias.as_deref())?;
     let mut request = Request::from_parts(parts, body);
     if hop::is_upgrade(request.headers()) && request.version() == Version::HTTP_11 {
         record.exchange.upgrade = Some(hyper::upgrade::on(&mut request));
@@ -97,17 +120,18 @@ async fn answer(
     Ok(route.chain.run(&mut record.exchange, request, &route.service).await)
 }
 
-fn inbound(record: &Record, version: Version, incoming: Incoming) -> Body {
+fn inbound(record: &Record, parts: &Parts, incoming: Incoming) -> Body {
     if incoming.is_end_stream() {
         return Body::empty();
     }
     let life = &record.client.life;
-    let stall = if version == Version::HTTP_2 {
+    record.intake.open(incoming.size_hint().exact(), parts.headers.contains_key(EXPECT));
+    let stall = if parts.version == Version::HTTP_2 {
         Stall::Timer(life.limits().stall(), None)
     } else {
         Stall::Sweep(Rc::clone(life))
     };
-    Body::boxed(Inbound::new(incoming, Rc::clone(&record.request_bytes), stall))
+    Body::boxed(Inbound::new(incoming, Rc::clone(&record.intake), stall))
 }
 
 /// Brings a request to one form.
@@ -150,7 +174,7 @@ async fn alias(record: &Record) -> Option<Rc<str>> {
 fn find(
     record: &mut Record,
     parts: &mut Parts,
-    incoming: &Incoming,
+    body_size: i64,
     alias: Option<&str>,
 ) -> Result<Arc<Route>, Refusal> {
     let client = Rc::clone(&record.client);
@@ -179,8 +203,7 @@ fn find(
     let route =
         table.entry_points.get(entry_point.index).and_then(|routers| routers.find(&view, &mut ()));
     if client.entry.worker.tracing.is_some() {
-        let size = body_size(incoming);
-        record.trace(route.map(|route| &**route), parts, size);
+        record.trace(route.map(|route| &**route), parts, body_size);
     }
     let route = route.ok_or(Refusal::NotFound)?;
     // Anybody can make a name of theirs an alias of ours: it must not lead past the TLS options
