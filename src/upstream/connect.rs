@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::Cause;
+use super::heard::Heard;
 use super::pool::Shared;
 use super::server::{Place, Scheme, Server};
 use crate::message::Body;
@@ -110,7 +111,8 @@ where
     if server.pool.sends_many_fields.load(Ordering::Relaxed) {
         builder.max_headers(MAX_FIELDS);
     }
-    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(handshake)?;
+    let (sender, connection) =
+        builder.handshake(TokioIo::new(Heard::new(stream))).await.map_err(handshake)?;
     // Ends by itself: when the sender is dropped or the server closes.
     let driver = tokio::task::spawn_local(async move {
         if let Err(error) = connection.with_upgrades().await {

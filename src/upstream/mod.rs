@@ -5,6 +5,7 @@ mod bell;
 mod connect;
 mod cut;
 pub mod gzip;
+mod heard;
 mod pool;
 mod protocols;
 mod refusal;

@@ -26,7 +26,8 @@ ROOM = 64 << 10
 
 
 class Hasty:
-    """A server that answers at the end of a head and closes then, or reads on, or reads nothing."""
+    """A server that answers at the end of a head, and then closes, in order or at once, or reads
+    on, or reads nothing."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -61,6 +62,8 @@ class Hasty:
         if way == b"/hasty/deaf":
             with self.lock:
                 self.open.append(stream.dup())
+            return False
+        if way == b"/hasty/resets":
             return False
         if way == b"/hasty/closes":
             stream.shutdown(socket.SHUT_WR)
@@ -167,6 +170,14 @@ def _(given):
                 client.stream.sendall(b"x" * ROOM)
             equal(client.answer()[0], EARLY[path], path)
             assert client.is_closed(), path
+
+
+@checks("the answer of a server that resets its connection behind it is passed on")
+def _(given):
+    for length in (1000, SMALL, LARGE) * 10:
+        with given.client() as client:
+            client.post("/hasty/resets", f"Content-Length: {length}\r\n", b"x" * length)
+            equal(client.answer()[0], 413, f"{length} bytes")
 
 
 @checks("what a server goes on reading after its answer still goes to it, to its end")
