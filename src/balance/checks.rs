@@ -335,7 +335,13 @@ impl Watched {
             self.connect = None;
             return None;
         };
-        if verdict.is_ok() {
+        if self.replica.state() == ReplicaState::Draining {
+            if verdict.is_err() {
+                self.replica.request_failed(true, None);
+                self.connect = None;
+                return None;
+            }
+        } else if verdict.is_ok() {
             self.connect = None;
             self.replica.connected();
             return None;

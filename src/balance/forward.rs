@@ -13,6 +13,7 @@ use super::answer;
 use super::group::Group;
 use super::hold::{self, Waited};
 use super::replica::Replica;
+use super::rotation::Rotation;
 use super::settings::{LoadBalancerSettings, PassiveSettings};
 use super::sticky::{Claim, Cookie};
 use super::strategy::Tried;
@@ -47,10 +48,14 @@ struct Trip {
     tried: Tried,
     /// Sends that were made over before by other ways to a service of this request.
     spent: usize,
+    /// Its method says that it may reach a server twice; or it can't wait for a better one.
+    may_be_sent_twice: bool,
     /// A server may have seen a byte of it.
     was_sent: bool,
     /// When waiting for a server ends.
     hold_until: Option<Instant>,
+    /// Its place among those who wait.
+    ticket: Option<u64>,
     sticky: Option<Arc<Replica>>,
     must_set_cookie: bool,
     /// What was drawn for it: the newest generation, or the older ones.
@@ -63,6 +68,18 @@ struct Trip {
     asked_gzip: bool,
     /// The protocol that the client wants to change to.
     upgrade: Option<HeaderValue>,
+}
+
+impl Trip {
+    fn is_new(&self, replica: &Arc<Replica>) -> bool {
+        !self.tried.iter().any(|tried| Arc::ptr_eq(tried, replica))
+    }
+
+    /// One to ask while nobody is ready.
+    fn resort<'r>(&self, rotation: &'r Rotation) -> Option<&'r Arc<Replica>> {
+        let resorts = rotation.resorts(self.may_be_sent_twice);
+        resorts.iter().find(|replica| self.is_new(replica))
+    }
 }
 
 impl LoadBalancer {
@@ -191,10 +208,13 @@ impl LoadBalancer {
         let asked_gzip = upstream::gzip::ask(request);
         let spare = self.spare(request);
         Trip {
+            may_be_sent_twice: request.method().is_idempotent()
+                || self.settings.hold.limit.is_zero(),
             tried: Tried::new(),
             spent: exchange.served.repeats as usize,
             was_sent: false,
             hold_until: None,
+            ticket: None,
             sticky,
             must_set_cookie,
             drawn: None,
@@ -253,8 +273,11 @@ impl LoadBalancer {
             return false;
         }
         let until = *trip.hold_until.get_or_insert_with(|| Instant::now() + bounds.limit);
+        let ticket = *trip.ticket.get_or_insert_with(|| self.group.ticket());
         let _waits = self.metrics.waits();
-        match self.group.wait(until, hold::cost(request), bounds).await {
+        let is_open =
+            |rotation: &Rotation| !rotation.ready.is_empty() || trip.resort(rotation).is_some();
+        match self.group.wait(ticket, until, hold::cost(request), bounds, is_open).await {
             Some(Waited::Ready) => true,
             Some(Waited::TooLong | Waited::Full) => {
                 self.metrics.waited_in_vain();
@@ -304,13 +327,7 @@ impl LoadBalancer {
             // All were tried: the same one again, which `once_more` has found worth it.
             rotation.turn(self.group.next_turn())
         });
-        let picked = picked.or_else(|| {
-            let is_new = |replica: &&Arc<Replica>| {
-                !trip.tried.iter().any(|tried| Arc::ptr_eq(tried, replica))
-            };
-            rotation.last_resort.iter().find(is_new)
-        });
-        picked.map(Arc::clone)
+        picked.or_else(|| trip.resort(&rotation)).map(Arc::clone)
     }
 
     /// The request again, if it may and should be sent again; else what to tell the client.
@@ -361,11 +378,9 @@ impl LoadBalancer {
     }
 
     fn has_untried(&self, trip: &Trip) -> bool {
-        let is_new =
-            |replica: &Arc<Replica>| !trip.tried.iter().any(|tried| Arc::ptr_eq(tried, replica));
         let rotation = self.group.rotation.load();
-        rotation.ready.iter().any(|(replica, _)| is_new(replica))
-            || rotation.last_resort.iter().any(is_new)
+        rotation.ready.iter().any(|(replica, _)| trip.is_new(replica))
+            || trip.resort(&rotation).is_some()
     }
 
     fn respond(

@@ -124,13 +124,15 @@ impl Group {
             })
             .map(Box::new);
         let is_open = !rotation.ready.is_empty();
+        // Not for all who wait, perhaps.
+        let may_be_open = is_open || !rotation.last_resort.is_empty();
         for Member { replica, .. } in &members.all {
             let is_mute = matches!(replica.state(), ReplicaState::Paused | ReplicaState::Gone);
             replica.set_silent(is_open && is_mute);
         }
         self.rotation.store(Arc::new(rotation));
         drop(guard);
-        if is_open {
+        if may_be_open {
             self.queue.open();
         }
         CHANGES.send_modify(|count| *count = count.wrapping_add(1));
@@ -204,13 +206,15 @@ impl Group {
             || lock(&self.members).left.is_some_and(|left| left.elapsed() < recently)
     }
 
-    /// Waits until a server is ready, or until it is of no use any more: `None` when none is
+    /// Waits until a server may be asked (`is_open` is to say so), or until it is of no use any more: `None` when none is
     /// expected. A client that goes away drops this, and leaves the queue.
     pub(super) async fn wait(
         &self,
+        ticket: u64,
         until: Instant,
         bytes: usize,
         bounds: &HoldSettings,
+        is_open: impl FnOnce(&Rotation) -> bool,
     ) -> Option<Waited> {
         if !self.is_expecting(bounds.limit) {
             return None;
@@ -219,8 +223,13 @@ impl Group {
             return Some(Waited::TooLong);
         }
         // One may have become ready before the place in the queue was taken.
-        let is_open = || !self.rotation.load().ready.is_empty();
-        Some(self.queue.wait(until, bytes, bounds, is_open).await)
+        let is_open = || is_open(&self.rotation.load());
+        Some(self.queue.wait(ticket, until, bytes, bounds, is_open).await)
+    }
+
+    /// A place among those who wait.
+    pub(super) fn ticket(&self) -> u64 {
+        self.queue.ticket()
     }
 
     /// How many wait.

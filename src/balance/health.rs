@@ -14,6 +14,11 @@ use super::state::{Change, Changes, EngineState, ReplicaState};
 /// better a 502 with a cause than silence.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What closes its listener at its stop signal has done so by then. Until it is known whether it
+/// has, nothing goes there that must not be sent twice: what waits in the backlog of a listener
+/// that closes is lost.
+pub(super) const CLOSING: Duration = Duration::from_secs(1);
+
 /// Connect failures within [`TROUBLE_WINDOW`] that take a server out until a probe connects.
 const TROUBLE_LIMIT: usize = 3;
 const TROUBLE_WINDOW: Duration = Duration::from_secs(10);
@@ -40,6 +45,10 @@ pub(super) struct Inputs {
     tripped: Option<Instant>,
     /// It refused a connect while draining.
     refuses: bool,
+    /// When it was told to stop, if it is stopping.
+    told: Option<Instant>,
+    /// It still accepts some time after that.
+    goes_on: bool,
     /// An active check is set up for it.
     is_checked: bool,
     /// It was started of late, and no active check has passed since.
@@ -165,6 +174,8 @@ impl Inputs {
             trips: 0,
             tripped: None,
             refuses: false,
+            told: (engine == EngineState::Stopping).then(Instant::now),
+            goes_on: false,
             is_checked: false,
             is_unproven,
             has_left: false,
@@ -184,6 +195,10 @@ impl Inputs {
         let before = std::mem::replace(&mut self.engine, state);
         let had_stopped = matches!(before, EngineState::Stopping | EngineState::Gone);
         let runs = matches!(state, EngineState::Starting | EngineState::Running);
+        if state != before {
+            self.told = (state == EngineState::Stopping).then(Instant::now);
+            self.goes_on = false;
+        }
         if runs && had_stopped {
             // Started anew, or it outlived its stop signal: a probe tells.
             self.accepts = false;
@@ -256,6 +271,12 @@ impl Inputs {
         if is_recent { self.trips } else { 0 }
     }
 
+    /// Time went by: what waits for a moment may have reached it.
+    pub(super) fn review(&mut self) {
+        let is_closing = |told: Instant| told.elapsed() < CLOSING;
+        self.goes_on = !self.refuses && self.told.is_some_and(|told| !is_closing(told));
+    }
+
     /// A connect probe was answered.
     pub(super) fn connected(&mut self) {
         self.accepts = true;
@@ -302,6 +323,16 @@ impl Inputs {
         self.refuses
     }
 
+    /// It was told to stop, and accepts all the same.
+    pub(super) fn goes_on(&self) -> bool {
+        self.goes_on
+    }
+
+    /// It was told to stop, and may be about to close its listener.
+    fn is_closing(&self) -> bool {
+        self.engine == EngineState::Stopping && !self.refuses && !self.goes_on
+    }
+
     /// Worth asking when nobody is ready: draining and not refusing yet, or out by connect
     /// failures, where a 502 tells more than a 503.
     pub(super) fn is_last_resort(&self, state: ReplicaState) -> bool {
@@ -325,22 +356,21 @@ impl Inputs {
         let may_run = match self.engine {
             EngineState::Starting => !has_health_check,
             EngineState::Running => true,
-            EngineState::Unhealthy
-            | EngineState::Paused
-            | EngineState::Stopping
-            | EngineState::Gone => false,
+            EngineState::Stopping => return self.told.filter(|_| self.is_closing()),
+            EngineState::Unhealthy | EngineState::Paused | EngineState::Gone => false,
         };
         let is_wanted = !self.accepts || self.out == Out::UntilProbe;
         (may_run && is_wanted).then_some(self.waited_since)
     }
 
-    /// When time alone brings it back.
+    /// When time alone changes what is thought of it.
     pub(super) fn review_at(&self) -> Option<Instant> {
+        let closed = self.told.filter(|_| self.is_closing()).map(|told| told + CLOSING);
         let passive = match self.out {
             Out::Until(until) => Some(until),
             Out::No | Out::UntilProbe => None,
         };
-        passive.into_iter().chain(self.ejected_until()).min()
+        passive.into_iter().chain(self.ejected_until()).chain(closed).min()
     }
 
     pub(super) fn is_running(&self) -> bool {

@@ -62,16 +62,21 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A place in the order of the queue. One who waits again keeps it.
+    pub(super) fn ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, Relaxed)
+    }
+
     /// Waits until [`Queue::open`], at most until then. `is_open` is asked once the place is
     /// taken. A client that goes away drops this, and leaves the queue.
     pub(super) async fn wait(
         &self,
+        number: u64,
         until: Instant,
         bytes: usize,
         bounds: &HoldSettings,
         is_open: impl FnOnce() -> bool,
     ) -> Waited {
-        let number = self.tickets.fetch_add(1, Relaxed);
         let (go, went) = oneshot::channel();
         {
             let mut waiting = self.lock();
@@ -81,7 +86,8 @@ impl Queue {
                 return Waited::Full;
             }
             waiting.bytes += bytes;
-            waiting.places.push_back(Ticket { number, bytes, go });
+            let at = waiting.places.partition_point(|ticket| ticket.number < number);
+            waiting.places.insert(at, Ticket { number, bytes, go });
         }
         let _place = Place { queue: self, number };
         if is_open() {
@@ -93,7 +99,8 @@ impl Queue {
         }
     }
 
-    /// Lets all go, in order: each to the back of its worker's queue.
+    /// Lets all go, in order: each to the back of its worker's queue. Those that find nothing for
+    /// them wait again.
     pub(super) fn open(&self) {
         let mut waiting = self.lock();
         waiting.bytes = 0;
@@ -149,7 +156,8 @@ mod tests {
             let (queue, order) = (Rc::clone(&queue), Rc::clone(&order));
             local.spawn_local(async move {
                 let until = Instant::now() + LONG;
-                let waited = queue.wait(until, 1, &bounds(9, 9), || false).await;
+                let ticket = queue.ticket();
+                let waited = queue.wait(ticket, until, 1, &bounds(9, 9), || false).await;
                 order.borrow_mut().push((number, waited));
             });
         }
@@ -167,11 +175,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn one_who_waits_again_is_where_it_was() {
+        let queue = Queue::default();
+        let until = Instant::now() + LONG;
+        let (early, late) = (queue.ticket(), queue.ticket());
+        let bounds = bounds(9, 9);
+        let mut second = Box::pin(queue.wait(late, until, 1, &bounds, || false));
+        assert!(futures_util::poll!(&mut second).is_pending());
+
+        let mut first = Box::pin(queue.wait(early, until, 1, &bounds, || false));
+        assert!(futures_util::poll!(&mut first).is_pending());
+
+        let order: Vec<_> = queue.lock().places.iter().map(|ticket| ticket.number).collect();
+        assert_eq!(order, [early, late]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn nobody_waits_longer_than_the_bound() {
         let queue = Queue::default();
         let began = Instant::now();
 
-        let waited = queue.wait(began + LONG, 1, &bounds(1, 1), || false).await;
+        let waited = queue.wait(0, began + LONG, 1, &bounds(1, 1), || false).await;
 
         assert_eq!((waited, began.elapsed().as_secs()), (Waited::TooLong, LONG.as_secs()));
         assert_eq!(queue.len(), 0);
@@ -182,13 +206,13 @@ mod tests {
         for (bounds, bytes) in [(bounds(1, 100), 1), (bounds(9, 100), 60)] {
             let queue = Queue::default();
             let until = Instant::now() + LONG;
-            let first = queue.wait(until, bytes, &bounds, || false);
+            let first = queue.wait(0, until, bytes, &bounds, || false);
             let mut first = Box::pin(first);
             assert!(futures_util::poll!(&mut first).is_pending());
 
-            assert_eq!(queue.wait(until, bytes, &bounds, || true).await, Waited::Full);
+            assert_eq!(queue.wait(1, until, bytes, &bounds, || true).await, Waited::Full);
             drop(first);
-            assert_eq!(queue.wait(until, bytes, &bounds, || true).await, Waited::Ready);
+            assert_eq!(queue.wait(1, until, bytes, &bounds, || true).await, Waited::Ready);
             assert_eq!((queue.len(), queue.lock().bytes), (0, 0));
         }
     }

@@ -126,11 +126,12 @@ impl Replica {
         let now = Instant::now();
         let mut inputs = self.inputs();
         let before = self.state();
-        let refused = inputs.refuses();
+        let (refused, went_on) = (inputs.refuses(), inputs.goes_on());
         let was_asked = inputs.is_last_resort(before);
         what(&mut inputs);
         let (after, reason) = inputs.judge(self.has_health_check, now);
-        let is_news = after != before || inputs.reason != reason || inputs.refuses() != refused;
+        let is_other = inputs.refuses() != refused || inputs.goes_on() != went_on;
+        let is_news = after != before || inputs.reason != reason || is_other;
         inputs.reason = reason;
         let turned = (after != before).then(|| inputs.turned(before, after, now));
         self.has_failures.store(inputs.has_failures(), Relaxed);
@@ -228,7 +229,7 @@ impl Replica {
 
     /// Time went by: what waits for a moment may have reached it.
     pub(super) fn review(&self) {
-        let turn = self.alter(|_| ());
+        let turn = self.alter(Inputs::review);
         let Some(group) = self.group.upgrade() else { return };
         if turn.is_news || group.is_ramping() {
             group.refresh(turn.has_left());
@@ -326,6 +327,11 @@ impl Replica {
     /// Requests in flight.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
+    }
+
+    /// Asked when nobody is ready, also what must not be sent twice.
+    pub(super) fn is_steady(&self) -> bool {
+        self.is_last_resort() && (self.state() != ReplicaState::Draining || self.inputs().goes_on())
     }
 
     /// Asked when nobody is ready.

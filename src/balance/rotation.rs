@@ -26,7 +26,9 @@ pub(super) struct Rotation {
     parts: Box<[u32]>,
     /// Asked when nobody is ready.
     pub(super) last_resort: Box<[Arc<Replica>]>,
-    /// A server is about to be ready.
+    /// Those of them that are asked also what must not be sent twice.
+    pub(super) steady: Box<[Arc<Replica>]>,
+    /// A server is about to be ready, or it is about to be known whether one goes on.
     pub(super) is_expecting: bool,
     /// How requests are split between generations, where that is to be decided.
     pub(super) split: Option<Box<Split>>,
@@ -59,19 +61,27 @@ impl Rotation {
                 *weight = weight.saturating_mul(*part);
             }
         }
+        let chosen = |is_so: fn(&Replica) -> bool| -> Box<[Arc<Replica>]> {
+            let replicas = with_share().map(|member| &member.replica);
+            replicas.filter(|replica| is_so(replica)).map(Arc::clone).collect()
+        };
+        let (last_resort, steady) = (chosen(Replica::is_last_resort), chosen(Replica::is_steady));
         let weights: Vec<u32> = ready.iter().map(|(_, weight)| *weight).collect();
         Self {
             turns: turns(&weights),
             parts,
-            last_resort: with_share()
-                .filter(|member| member.replica.is_last_resort())
-                .map(|member| Arc::clone(&member.replica))
-                .collect(),
-            is_expecting: with_share()
-                .any(|member| member.replica.state() == ReplicaState::Starting),
+            is_expecting: last_resort.len() > steady.len()
+                || with_share().any(|member| member.replica.state() == ReplicaState::Starting),
+            last_resort,
+            steady,
             ready,
             split: None,
         }
+    }
+
+    /// Those to ask when nobody is ready.
+    pub(super) fn resorts(&self, may_be_sent_twice: bool) -> &[Arc<Replica>] {
+        if may_be_sent_twice { &self.last_resort } else { &self.steady }
     }
 
     /// The share of one of them has yet to grow.

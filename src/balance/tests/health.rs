@@ -316,6 +316,57 @@ fn a_draining_replica_gets_requests_only_when_nobody_else_can() {
     });
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_must_not_be_sent_twice_waits_until_it_is_known_whether_a_stopping_server_goes_on() {
+    for refuses in [false, true] {
+        let servers = vec![container("http://127.0.0.1:1", "a", EngineState::Running)];
+        let service = service(settings(servers));
+        let balancer = service.balancer().unwrap();
+        let exchange = Exchange::for_tests();
+        let replica = &service.replicas()[0];
+        replica.set_engine(EngineState::Stopping);
+        let (mut posted, mut asked) = (post("x"), get("/"));
+        let mut posted = Box::pin(forward::choose(balancer, &exchange, &mut posted));
+
+        assert!(forward::choose(balancer, &exchange, &mut asked).await.is_some());
+        assert!(futures_util::poll!(&mut posted).is_pending());
+        if refuses {
+            replica.request_failed(true, None);
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        replica.review();
+        let chosen = futures_util::poll!(&mut posted);
+
+        assert_eq!(chosen.is_pending(), refuses);
+        if refuses {
+            replica.set_engine(EngineState::Gone);
+            replica.set_engine(EngineState::Running);
+            replica.connected();
+            assert!(posted.await.is_some());
+        }
+        assert_eq!(service.waiting(), 0);
+    }
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_is_looked_at_and_asked_if_it_goes_on() {
+    on_worker(async {
+        let (fake, closed) = (Fake::saying("a").await, refusing().await);
+        for (url, goes_on) in [(&fake.url, true), (&closed, false)] {
+            let service = service(settings(vec![container(url, "a", EngineState::Running)]));
+            let (_checks, _) = check(&service);
+            let replica = Arc::clone(&service.replicas()[0]);
+            replica.set_engine(EngineState::Stopping);
+            if goes_on {
+                assert_eq!(text(ask(&service, post("x")).await).await, "a");
+                assert_eq!(replica.state(), ReplicaState::Draining);
+            } else {
+                eventually("refused", || !replica.is_last_resort()).await;
+            }
+        }
+    });
+}
+
 #[test]
 fn one_that_refused_before_its_stop_was_told_is_waited_for() {
     on_worker(async {
