@@ -148,7 +148,9 @@ pub(super) fn decode<'c>(
     parts.stores = named(stores, "TLS store", &mut problems, tree::decode::<Store>);
     let routers = named(http.take("routers"), "router", &mut problems, tree::decode::<Router>);
     let deploy = deploy::read(container, root.take("deploy").as_ref(), &mut problems);
-    let mut reader = service::Reader { container, choice, deploy, other, problems: &mut problems };
+    let as_traefik = options.as_traefik;
+    let mut reader =
+        service::Reader { container, choice, deploy, as_traefik, other, problems: &mut problems };
     if let Some(services) = http.take("services") {
         parts.services = reader.services(&services);
     } else {

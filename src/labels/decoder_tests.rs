@@ -476,6 +476,22 @@ fn a_stopped_container_without_an_address_keeps_an_empty_service() {
 }
 
 #[test]
+fn a_container_out_of_all_networks_keeps_its_router_unless_traefik_is_asked_for() {
+    let out = Container { networks: BTreeMap::new(), ..container("c", 2, &[RULE]) };
+
+    let kept = decoder(std::slice::from_ref(&out)).desired();
+    let wharf = settings::Wharf { not_found_when_down: true, ..settings::Wharf::default() };
+    let gone = with(&settings::Docker::default(), &wharf, std::slice::from_ref(&out)).desired();
+
+    assert_eq!((kept.routers.len(), services(&kept)), (1, vec!["c@docker: ".to_owned()]));
+    let said: Vec<_> = kept.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 1);
+    assert!(said[0].contains("unable to find the IP address for the container"), "{said:?}");
+    assert!(said[0].contains("503") && said[0].contains("connect it to a network"), "{said:?}");
+    assert_eq!((gone.routers.len(), gone.services.len(), gone.problems.len()), (0, 0, 1));
+}
+
+#[test]
 fn what_did_not_change_keeps_its_arc() {
     let one = container("one", 2, &[]);
     let mut decoder = decoder(&[one.clone(), container("two", 3, &[])]);
@@ -505,7 +521,7 @@ fn a_container_in_anothers_network_follows_it() {
     guest.network_mode = "container:host-id".to_owned();
     guest.networks.clear();
     let mut decoder = decoder(&[guest]);
-    assert_eq!(decoder.desired().services.len(), 0);
+    assert_eq!(services(&decoder.desired()), ["guest@docker: "]);
 
     decoder.update(&Arc::new(container("host", 9, &[("traefik.enable", "false")])));
     assert_eq!(services(&decoder.desired()), ["guest@docker: http://10.0.0.9:80"]);

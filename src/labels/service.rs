@@ -20,7 +20,7 @@ pub(super) struct Pool {
     pub(super) middlewares: Vec<String>,
     /// Without servers.
     pub(super) settings: LoadBalancer,
-    /// The container's; `None` when it is stopped and its address is not known.
+    /// The container's; `None` when its address is not known: it is stopped, or in no network.
     pub(super) server: Option<Server>,
 }
 
@@ -40,6 +40,8 @@ pub(super) struct Reader<'r, 'c> {
     pub(super) container: &'c Container,
     pub(super) choice: Choice<'r>,
     pub(super) deploy: Option<Arc<Deploy>>,
+    /// Leave out what has no address, as Traefik does.
+    pub(super) as_traefik: bool,
     pub(super) other: &'r dyn Fn(&str) -> Option<&'c Container>,
     pub(super) problems: &'r mut Vec<Problem>,
 }
@@ -118,7 +120,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The container's server; `None` while it is stopped and has no address.
+    /// The container's server; `None` while it has no address.
     fn server(
         &mut self,
         service: &str,
@@ -141,6 +143,13 @@ impl Reader<'_, '_> {
             }
             Err(Problem { code: Code::Network, .. }) if is_gone => Ok(None),
             Err(Problem { code: Code::Port, .. }) if is_gone && label.port.is_empty() => Ok(None),
+            Err(problem) if problem.code == Code::Network && !self.as_traefik => {
+                let warning = no_server(problem);
+                if !self.problems.contains(&warning) {
+                    self.problems.push(warning);
+                }
+                Ok(None)
+            }
             Err(problem) => Err(problem),
         }
     }
@@ -186,6 +195,17 @@ impl Reader<'_, '_> {
             started: container.started,
             deploy: self.deploy.clone(),
         }
+    }
+}
+
+/// A container that runs and can't be reached is like one that is stopped: its routers stay, and
+/// answer 503.
+fn no_server(problem: Problem) -> Problem {
+    let text = format!("{}; what leads to it alone is answered with 503", problem.text);
+    let warning = Problem::warning(problem.code, problem.origin, text);
+    match problem.mend {
+        Some(mend) => warning.mend(mend.to_string()),
+        None => warning,
     }
 }
 

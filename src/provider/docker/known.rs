@@ -536,8 +536,10 @@ mod tests {
         let mut known = known(&[running("a"), running("b")]);
 
         known.on_list(vec![running("b")], &HashSet::new(), Instant::now());
+        assert!(known.dirty && known.len() == 1);
+        known.sweep(Instant::now() + KEPT);
 
-        assert!(!known.containers.contains_key("a") && known.dirty);
+        assert!(!known.containers.contains_key("a"));
     }
 
     #[test]
