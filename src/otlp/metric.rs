@@ -98,7 +98,8 @@ impl Metrics {
         let mut metric = Metric { points: Vec::new(), now: self.now };
         points(&mut metric);
         for points in metric.points {
-            room(&mut self.parts).message(METRIC, |out| {
+            let Some(part) = room(&mut self.parts) else { return };
+            part.message(METRIC, |out| {
                 out.text(1, name);
                 out.text(2, about);
                 out.text(3, unit);
@@ -112,11 +113,11 @@ impl Metrics {
 }
 
 /// The last part, or a new one when that is full.
-fn room(parts: &mut Vec<Writer>) -> &mut Writer {
+fn room(parts: &mut Vec<Writer>) -> Option<&mut Writer> {
     if parts.last().is_none_or(|last| last.as_bytes().len() >= PART) {
         parts.push(Writer::default());
     }
-    parts.last_mut().expect("one was just put there")
+    parts.last_mut()
 }
 
 fn attributes<'l, L: Into<Label<'l>> + Copy>(field: u32, labels: &[(&str, L)]) -> Attributes {
@@ -138,7 +139,8 @@ impl Metric {
         L: Into<Label<'l>> + Copy,
     {
         let now = self.now;
-        room(&mut self.points).message(1, |point| {
+        let Some(points) = room(&mut self.points) else { return };
+        points.message(1, |point| {
             point.fixed64(2, since);
             point.fixed64(3, now);
             point.double(4, value);
@@ -152,7 +154,8 @@ impl Metric {
         L: Into<Label<'l>> + Copy,
     {
         let now = self.now;
-        room(&mut self.points).message(1, |point| {
+        let Some(points) = room(&mut self.points) else { return };
+        points.message(1, |point| {
             point.fixed64(2, since);
             point.fixed64(3, now);
             point.fixed64(4, data.counts.iter().sum());
