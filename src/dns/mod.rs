@@ -11,8 +11,11 @@ mod zone;
 
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use hickory_proto::op::{Edns, Message, Query};
 use hickory_proto::rr::{Name, RecordType};
+
+use tokio::time::{Instant, timeout_at};
 
 pub use reply::{Code, Data, Record, Reply};
 pub use server::{SYSTEM, Server, configured};
@@ -114,11 +117,40 @@ impl Resolver {
                 Err(error) => errors.push(error),
             }
         }
-        last.ok_or_else(|| match errors.len() {
-            0 => Error::NoServer,
-            1 => errors.remove(0),
-            _ => Error::All(errors),
-        })
+        last.ok_or_else(|| failed(errors))
+    }
+
+    /// What the first server says that knows, whether or not it has records. Each has `patience`
+    /// before the next one is asked beside it, so that one that is dead costs that much.
+    pub async fn ask_first(
+        &self,
+        name: &str,
+        kind: Kind,
+        patience: Duration,
+    ) -> Result<Reply, Error> {
+        let mut asked = FuturesUnordered::new();
+        let mut errors = Vec::new();
+        let mut last = None;
+        for server in &self.servers {
+            asked.push(self.ask_one(server, name, kind, Recursion::Wanted));
+            let next = Instant::now() + patience;
+            while let Ok(Some(told)) = timeout_at(next, asked.next()).await {
+                match told {
+                    Ok(reply) if reply.is_certain() => return Ok(reply),
+                    Ok(reply) => last = Some(reply),
+                    Err(error @ Error::Name { .. }) => return Err(error),
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
+        while let Some(told) = asked.next().await {
+            match told {
+                Ok(reply) if reply.is_certain() => return Ok(reply),
+                Ok(reply) => last = Some(reply),
+                Err(error) => errors.push(error),
+            }
+        }
+        last.ok_or_else(|| failed(errors))
     }
 
     /// What this server says.
@@ -138,6 +170,15 @@ impl Resolver {
         let (_, answer) =
             exchange::exchange(server, &message, self.limit, self.is_tcp_only).await?;
         Ok(Reply::of(server, &answer))
+    }
+}
+
+/// What several servers did instead of answering.
+fn failed(mut errors: Vec<Error>) -> Error {
+    match errors.len() {
+        0 => Error::NoServer,
+        1 => errors.remove(0),
+        _ => Error::All(errors),
     }
 }
 

@@ -48,6 +48,11 @@ pub enum Data {
 }
 
 impl Reply {
+    /// The server knows: it has records, or there are none.
+    pub fn is_certain(&self) -> bool {
+        [Code::NO_ERROR, Code::NO_NAME].contains(&self.code)
+    }
+
     pub(super) fn of(server: &Server, message: &Message) -> Self {
         Self {
             server: server.to_string().into(),

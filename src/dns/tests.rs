@@ -127,6 +127,48 @@ async fn the_next_server_is_asked_where_one_has_nothing() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_dead_or_refuses_costs_no_more_than_the_patience() {
+    let dead = server(|_, _, _| vec![]).await;
+    let refusing = server(|question, _, _| {
+        let mut message = reply(question, []);
+        message.metadata.response_code = ResponseCode::Refused;
+        bytes(&message)
+    })
+    .await;
+    let full = server(|question, _, _| bytes(&reply(question, [txt("x")]))).await;
+    let patience = Duration::from_millis(50);
+    let servers = vec![dead.clone(), refusing.clone(), full.clone(), dead.clone()];
+
+    let answer = resolver(servers).ask_first("a.org", Kind::Txt, patience).await.unwrap();
+    assert_eq!(*answer.server, *full.to_string());
+
+    let answer = resolver(vec![refusing]).ask_first("a.org", Kind::Txt, patience).await.unwrap();
+    assert!(!answer.is_certain());
+    let mut none = resolver(vec![dead.clone()]);
+    none.limit = Duration::from_millis(100);
+    let error = none.ask_first("a.org", Kind::Txt, patience).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("DNS server {dead}: no answer within 100ms"));
+    let nobody = resolver(vec![]).ask_first("a.org", Kind::Txt, patience).await;
+    assert_eq!(nobody, Err(Error::NoServer));
+}
+
+#[tokio::test]
+async fn who_knows_that_there_is_nothing_is_believed() {
+    let empty = server(|question, _, _| {
+        let mut message = reply(question, []);
+        message.metadata.response_code = ResponseCode::NXDomain;
+        bytes(&message)
+    })
+    .await;
+    let full = server(|question, _, _| bytes(&reply(question, [txt("x")]))).await;
+
+    let asking = resolver(vec![empty, full]);
+    let answer = asking.ask_first("a.org", Kind::Txt, Duration::from_secs(60)).await.unwrap();
+
+    assert_eq!((answer.code, answer.records.len()), (Code::NO_NAME, 0));
+}
+
+#[tokio::test]
 async fn who_does_not_answer_is_named() {
     let server = server(|_, _, _| vec![]).await;
     let mut resolver = resolver(vec![server.clone()]);

@@ -43,12 +43,17 @@ pub fn check(settings: Option<&HostResolver>) -> Option<Problem> {
     None
 }
 
-/// Questions of one worker at a time; further hosts wait their turn.
+/// Questions of one worker at a time; further hosts wait their turn, and not for long: servers
+/// that never answer about a stranger's hosts must hold up nobody else's.
 const OPEN: usize = 64;
+const TURN: Duration = Duration::from_millis(200);
+/// On top of that, for aliases that are known and to be asked for anew.
+const RENEWED: usize = 16;
 /// A request goes on by its own host after that.
 const WAIT: Duration = Duration::from_secs(5);
-/// For one server to answer.
+/// For one server to answer, and before the next one is asked beside it.
 const LIMIT: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Hosts remembered at least, per worker; at most twice as many.
 const KEPT: usize = 2048;
 /// Shortest and longest time that an alias is remembered, whatever its TTL.
@@ -72,7 +77,8 @@ pub(super) struct Aliases {
     known: RefCell<Known>,
     open: RefCell<HashMap<Box<str>, watch::Receiver<()>, ahash::RandomState>>,
     turns: Arc<Semaphore>,
-    /// Who is asked, and when that was read.
+    renewals: Arc<Semaphore>,
+    /// Who is asked, and when that was read; who answered last goes first.
     servers: RefCell<Option<(Instant, Rc<Resolver>)>>,
 }
 
@@ -85,6 +91,7 @@ impl Aliases {
             known: RefCell::default(),
             open: RefCell::default(),
             turns: Arc::new(Semaphore::new(OPEN)),
+            renewals: Arc::new(Semaphore::new(RENEWED)),
             servers: RefCell::default(),
         }))
     }
@@ -99,8 +106,9 @@ impl Aliases {
             Found::Fresh(alias) => return alias,
             Found::Stale(alias) => {
                 // One turn at most is taken for it; where there is none, later.
+                let turns = if alias.is_some() { &self.renewals } else { &self.turns };
                 if !self.open.borrow().contains_key(host)
-                    && let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned()
+                    && let Ok(turn) = Arc::clone(turns).try_acquire_owned()
                 {
                     self.ask(host, turn);
                 }
@@ -117,15 +125,15 @@ impl Aliases {
             let open = self.open.borrow().get(host).cloned();
             let mut asked = match open {
                 Some(asked) => asked,
-                None => match Arc::clone(&self.turns).acquire_owned().await {
+                None => match timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await {
                     // Somebody may have asked while this one stood in line.
-                    Ok(_) if self.open.borrow().contains_key(host) => continue,
-                    Ok(turn) => match self.known.borrow_mut().get(host, Instant::now()) {
+                    Ok(Ok(_)) if self.open.borrow().contains_key(host) => continue,
+                    Ok(Ok(turn)) => match self.known.borrow_mut().get(host, Instant::now()) {
                         // Asked and answered meanwhile.
                         Found::Fresh(alias) | Found::Stale(alias) => return alias,
                         Found::Nothing => self.ask(host, turn),
                     },
-                    Err(_) => return None,
+                    Ok(Err(_)) | Err(_) => return None,
                 },
             };
             // It ends with an error: the other side is gone.
@@ -171,16 +179,15 @@ impl Aliases {
         let mut rest = ALIAS.1;
         let mut is_alias = false;
         for _ in 0..self.settings.resolv_depth.min(DEEPEST) {
-            let reply = match resolver.ask(&name, Kind::Cname).await {
-                Ok(reply) if [dns::Code::NO_ERROR, dns::Code::NO_NAME].contains(&reply.code) => {
-                    reply
-                }
+            let reply = match resolver.ask_first(&name, Kind::Cname, PATIENCE).await {
+                Ok(reply) if reply.is_certain() => reply,
                 // As Traefik: what is known up to there counts.
                 Ok(_) | Err(_) if is_alias => break,
                 Ok(reply) => return Err(format!("{} answered {}", reply.server, reply.code)),
                 Err(dns::Error::Name { .. }) => return Ok((None, NONE)),
                 Err(error) => return Err(error.to_string()),
             };
+            self.prefer(&reply.server);
             let Some((target, ttl)) = reply.alias(&name) else { break };
             rest = rest.min(Duration::from_secs(ttl.into()));
             is_alias = true;
@@ -193,6 +200,18 @@ impl Aliases {
         Ok((Some(alias.into()), rest.max(ALIAS.0)))
     }
 
+    /// Asks the server first that has just answered.
+    fn prefer(&self, answered: &str) {
+        let mut servers = self.servers.borrow_mut();
+        let Some((_, resolver)) = servers.as_mut() else { return };
+        let at = resolver.servers.iter().position(|server| server.to_string() == *answered);
+        if let Some(at) = at.filter(|at| *at > 0) {
+            let mut others = Resolver::clone(resolver);
+            others.servers.swap(0, at);
+            *resolver = Rc::new(others);
+        }
+    }
+
     async fn servers(&self) -> Result<Rc<Resolver>, String> {
         if let Some((read, resolver)) = &*self.servers.borrow()
             && read.elapsed() < SERVERS
@@ -201,7 +220,13 @@ impl Aliases {
         }
         let path = &self.settings.resolv_config;
         let file = tokio::fs::read_to_string(path).await;
-        let servers = dns::configured(&file.map_err(|error| format!("{path}: {error}"))?);
+        let mut servers = dns::configured(&file.map_err(|error| format!("{path}: {error}"))?);
+        let before = self.servers.borrow();
+        let first = before.as_ref().and_then(|(_, before)| before.servers.first());
+        if let Some(at) = first.and_then(|first| servers.iter().position(|one| one == first)) {
+            servers.swap(0, at);
+        }
+        drop(before);
         let resolver = Rc::new(Resolver { servers, limit: LIMIT, is_tcp_only: false });
         *self.servers.borrow_mut() = Some((Instant::now(), Rc::clone(&resolver)));
         Ok(resolver)
@@ -336,14 +361,54 @@ mod tests {
         assert_eq!(check(Some(&HostResolver::default())), None);
     }
 
-    #[tokio::test]
-    async fn nobody_is_asked_about_addresses_and_what_is_no_name() {
+    fn aliases(resolv_config: &str) -> Rc<Aliases> {
         let settings = HostResolver {
             cname_flattening: true,
-            resolv_config: "/no/such/file".to_owned(),
+            resolv_config: resolv_config.to_owned(),
             ..HostResolver::default()
         };
-        let aliases = Aliases::of(Some(&settings)).unwrap();
+        Aliases::of(Some(&settings)).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sec_who_takes_all_turns_holds_up_nobody_for_long_and_keeps_no_alias_from_its_renewal()
+    {
+        let aliases = aliases("/no/such/file");
+        let began = Instant::now();
+        aliases.known.borrow_mut().put("old.org", Some("b.org".into()), began);
+        let turns = u32::try_from(OPEN).unwrap();
+        let _taken = Arc::clone(&aliases.turns).try_acquire_many_owned(turns).unwrap();
+
+        assert_eq!(aliases.find("new.org").await, None);
+        assert!(began.elapsed() < WAIT / 5);
+        let asking = tokio::task::LocalSet::new();
+        let alias = asking.run_until(aliases.find("old.org")).await;
+
+        assert_eq!(alias, Some("b.org".into()));
+        assert!(aliases.open.borrow().contains_key("old.org"));
+    }
+
+    #[tokio::test]
+    async fn who_answered_last_is_asked_first_also_when_the_list_is_read_again() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let servers = "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n";
+        std::fs::write(file.path(), servers).unwrap();
+        let aliases = aliases(file.path().to_str().unwrap());
+        let first = async || aliases.servers().await.unwrap().servers[0].to_string();
+        assert_eq!(first().await, "192.0.2.1:53");
+
+        aliases.prefer("192.0.2.3:53");
+        assert_eq!(first().await, "192.0.2.3:53");
+        if let Some((read, _)) = &mut *aliases.servers.borrow_mut() {
+            *read -= SERVERS;
+        }
+        assert_eq!(first().await, "192.0.2.3:53");
+        assert_eq!(aliases.servers().await.unwrap().servers.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_about_addresses_and_what_is_no_name() {
+        let aliases = aliases("/no/such/file");
 
         for host in ["", "192.0.2.1", "::1", &"a.".repeat(200)] {
             assert_eq!(aliases.find(host).await, None);
