@@ -42,7 +42,8 @@ pub enum Code {
     Engine,
     /// A certificate or key that can't be used.
     Certificate,
-    /// A server that did not answer while it was starting.
+    /// A server that did not answer while it was starting, or a generation of servers that
+    /// fails.
     Server,
     /// Something that is served but deserves a second look.
     Notice,

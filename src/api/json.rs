@@ -159,6 +159,10 @@ impl Ask<'_> {
             ["problems"] => answer::json(&view::problems(self.table)),
             ["engine"] => answer::json(&view::engine(&self.sources.published.engine())),
             ["replicas"] => answer::json(&view::replicas(self.table)),
+            ["generations"] => self.paged(
+                |selection| selection.select(view::generations(self.table)),
+                view::GenerationRow::json,
+            ),
             ["waiting"] => answer::json(&view::waiting(self.table)),
             ["history", service] => answer::json(&view::history(&self.sources.metrics, service)),
             ["revision"] => answer::json(&json!({ "revision": self.table.revision })),

@@ -138,6 +138,44 @@ async fn paths_answer_with_traefiks_statuses_and_texts() {
 }
 
 #[tokio::test]
+async fn generations_are_told_with_their_shares() {
+    let all = json("/api/wharf/generations").await;
+
+    let [new, old] = &all.as_array().unwrap()[..] else { panic!("{all}") };
+    assert_eq!(new["service"], "music-service@docker");
+    assert_eq!((&new["generation"], &new["state"]), (&"release 7".into(), &"canary".into()));
+    assert_eq!((&new["ready"], &new["servers"]), (&1.into(), &1.into()));
+    assert_eq!((&new["sharePercent"], &old["sharePercent"]), (&20.0.into(), &80.0.into()));
+    assert_eq!(old["state"], "serving");
+    assert_eq!(new.get("backedOff"), None);
+    for (query, count) in [
+        ("search=RELEASE", 1),
+        ("search=music", 2),
+        ("status=canary", 1),
+        ("serviceName=userservice@docker", 0),
+        ("per_page=1", 1),
+    ] {
+        let found = json(&format!("/api/wharf/generations?{query}")).await;
+        assert_eq!(found.as_array().unwrap().len(), count, "{query}");
+    }
+    let replicas = json("/api/wharf/replicas").await;
+    assert_eq!(replicas["music-service@docker"][1]["generation"], "release 7");
+    assert_eq!(replicas["userservice@docker"][0].get("generation"), None);
+}
+
+#[tokio::test]
+async fn the_page_of_a_service_shows_its_generations() {
+    let api = site().api();
+    let page = |name: &str| text(api.answer(&get(&format!("/dashboard/services/{name}@docker"))));
+
+    let shown = page("music-service").await;
+    for part in ["Generations", "release 7", "9f2c9f2c9f2c<", "canary", "20% of the requests"] {
+        assert!(shown.contains(part), "{part}");
+    }
+    assert!(!page("userservice").await.contains("Generations"));
+}
+
+#[tokio::test]
 async fn lists_name_their_next_page() {
     let api = site().api();
 
@@ -240,6 +278,7 @@ fn pages() -> Vec<String> {
         "routers/api@internal",
         "services/userservice@docker",
         "services/canary@file",
+        "services/music-service@docker",
         "services/api@internal",
         "middlewares/admins@file",
         "middlewares/guarded@file",

@@ -17,6 +17,7 @@ use super::rotation::Rotation;
 use super::settings::{LoadBalancerSettings, PassiveSettings};
 use super::sticky::{Claim, Cookie};
 use super::strategy::Tried;
+use super::switch;
 use crate::message::{Body, Exchange, Spare, forwarded, hop};
 use crate::observe;
 use crate::upstream::{self, Cause, Reply, SendError, Transport};
@@ -249,15 +250,13 @@ impl LoadBalancer {
     ) -> Option<Arc<Replica>> {
         let headers = request.headers();
         if let Some(replica) = trip.sticky.take() {
-            if replica.is_ready() && self.keeps(&replica, headers) {
-                self.pin(trip, exchange, headers, &replica);
+            if replica.is_ready() && self.keeps(trip, exchange, headers, &replica) {
                 return Some(replica);
             }
             trip.must_set_cookie = true;
         }
         loop {
             if let Some(replica) = self.pick(trip, exchange, headers) {
-                self.pin(trip, exchange, headers, &replica);
                 return Some(replica);
             }
             if !self.hold(trip, request).await {
@@ -287,22 +286,18 @@ impl LoadBalancer {
         }
     }
 
-    /// Whether the client of a session is to stay with its server: one that is not ready is
-    /// not asked.
-    fn keeps(&self, replica: &Arc<Replica>, headers: &HeaderMap) -> bool {
-        self.group.rotation.load().split.as_ref().is_none_or(|split| split.keeps(replica, headers))
-    }
-
-    fn pin(
+    /// Whether the client of a session is to stay with its server, which is ready.
+    fn keeps(
         &self,
         trip: &mut Trip,
         exchange: &Exchange,
         headers: &HeaderMap,
         replica: &Arc<Replica>,
-    ) {
-        if let Some(split) = &self.group.rotation.load().split {
-            trip.pin = split.pin(headers, replica, exchange.secure);
-        }
+    ) -> bool {
+        let rotation = self.group.rotation.load();
+        let Some(split) = &rotation.split else { return true };
+        trip.pin = split.pin(headers, replica, exchange.secure);
+        split.keeps(replica, headers)
     }
 
     fn pick(
@@ -312,6 +307,19 @@ impl LoadBalancer {
         headers: &HeaderMap,
     ) -> Option<Arc<Replica>> {
         let rotation = self.group.rotation.load();
+        let picked = self.pick_among(&rotation, trip, exchange, headers)?;
+        let split = rotation.split.as_ref();
+        trip.pin = split.and_then(|split| split.pin(headers, &picked, exchange.secure));
+        Some(picked)
+    }
+
+    fn pick_among(
+        &self,
+        rotation: &Rotation,
+        trip: &mut Trip,
+        exchange: &Exchange,
+        headers: &HeaderMap,
+    ) -> Option<Arc<Replica>> {
         let client = exchange.connection.peer.ip();
         let strategy = self.settings.strategy;
         // Nobody fails for being on the wrong side: then all are asked.
@@ -323,7 +331,7 @@ impl LoadBalancer {
             return Some(Arc::clone(picked));
         }
         let turn = self.group.next_turn();
-        let picked = strategy.pick(&rotation, turn, client, &trip.tried).or_else(|| {
+        let picked = strategy.pick(rotation, turn, client, &trip.tried).or_else(|| {
             // All were tried: the same one again, which `once_more` has found worth it.
             rotation.turn(self.group.next_turn())
         });
@@ -418,11 +426,7 @@ impl LoadBalancer {
             response.headers_mut().append(SET_COOKIE, pin.clone());
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            if !is_answer_to(trip.upgrade.as_ref(), response.headers()) {
-                let error = std::io::Error::from(std::io::ErrorKind::InvalidData);
-                return account.answer(answer::failed(&Cause::Unreachable(error)));
-            }
-            return switch(exchange, account, replica, response);
+            return switch::switch(exchange, account, replica, trip.upgrade.as_ref(), response);
         }
         if trip.asked_gzip {
             response = upstream::gzip::decode(response);
@@ -435,37 +439,6 @@ fn count_failure(replica: &Arc<Replica>, passive: &PassiveSettings) {
     replica.request_failed(false, Some(passive));
 }
 
-/// Whether a 101 switches to what was asked for, as Go asks of it: the client would speak
-/// another protocol than the server.
-fn is_answer_to(asked: Option<&HeaderValue>, headers: &HeaderMap) -> bool {
-    let protocol = |value: &HeaderValue| value.as_bytes().to_ascii_lowercase();
-    asked.map(protocol) == headers.get(UPGRADE).map(protocol)
-}
-
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// Passes a 101 on, and has the bytes after it carried both ways until one side ends.
-fn switch(
-    exchange: &mut Exchange,
-    account: Account,
-    replica: &Replica,
-    mut response: Response<Body>,
-) -> Response<Body> {
-    let server = upstream::server_side(&mut response);
-    let Some(client) = exchange.upgrade.take() else {
-        let error = std::io::Error::from(std::io::ErrorKind::InvalidData);
-        return account.answer(answer::failed(&Cause::Unreachable(error)));
-    };
-    let held: Vec<_> =
-        exchange.until_tunnel_ends.drain(..).filter_map(|held| held.upgrade()).collect();
-    // Ends by itself, when either side does.
-    let tunnel = tokio::task::spawn_local(async move {
-        let (up, down) = upstream::tunnel(client, server).await;
-        account.end_upgrade(up, down);
-        drop(held);
-    });
-    replica.server.carries(&tunnel);
-    response
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::deploy::{Deploy, DeployRules, WINDOW, short};
+use super::deploy::{Deploy, DeployRules, WINDOW};
+use super::generation::BackOff;
 use super::replica::{Replica, Tally};
 use super::rotation::Rotation;
 use super::split::{self, Gate, Pinned, Side, Split};
@@ -26,11 +27,11 @@ pub(super) struct Member {
 }
 
 impl Member {
-    fn is_of(&self, generation: &str) -> bool {
+    pub(super) fn is_of(&self, generation: &str) -> bool {
         self.deploy.as_ref().is_some_and(|deploy| *deploy.generation == *generation)
     }
 
-    fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         self.weight > 0 && self.replica.is_ready()
     }
 }
@@ -39,106 +40,25 @@ impl Member {
 #[derive(Debug, Default)]
 pub(super) struct Generations {
     /// Newest first.
-    records: Vec<Record>,
-    back_off: Option<BackOff>,
+    pub(super) records: Vec<Record>,
+    pub(super) back_off: Option<BackOff>,
     /// Turns of the older ones together.
     turn: Arc<AtomicUsize>,
 }
 
 /// What is remembered of one.
 #[derive(Debug)]
-struct Record {
-    id: Arc<str>,
+pub(super) struct Record {
+    pub(super) id: Arc<str>,
     /// When the youngest of its containers was made.
-    created: Option<SystemTime>,
+    pub(super) created: Option<SystemTime>,
     /// What that one says.
-    rules: Arc<DeployRules>,
+    pub(super) rules: Arc<DeployRules>,
     /// Of servers that are no longer members.
     past: Tally,
     /// All of it, at the last looks, oldest first.
     looks: VecDeque<(Instant, Tally)>,
     turn: Arc<AtomicUsize>,
-}
-
-/// The newest generation gets no more requests, since too many of them failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackOff {
-    /// The generation.
-    pub generation: Arc<str>,
-    /// Since when.
-    pub at: SystemTime,
-    /// Requests that were over within the window.
-    pub requests: u64,
-    /// How many of them failed.
-    pub errors: u64,
-    /// What they were counted over.
-    pub window: Duration,
-    /// The youngest of its containers then: one that is made later is another try.
-    created: Option<SystemTime>,
-}
-
-/// What a generation of a service is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GenerationState {
-    /// The newest: gets no requests before so many of its servers are ready.
-    Waiting(usize),
-    /// The newest: gets a part of the requests.
-    Canary,
-    /// Gets its share of the requests.
-    Serving,
-    /// The newest: too many of its requests failed.
-    BackedOff,
-    /// There is a newer one that has all the requests.
-    Old,
-}
-
-impl GenerationState {
-    /// As shown: `backed off`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting(_) => "waiting",
-            Self::Canary => "canary",
-            Self::Serving => "serving",
-            Self::BackedOff => "backed off",
-            Self::Old => "old",
-        }
-    }
-}
-
-/// A generation of a service's servers.
-#[derive(Clone, Debug)]
-pub struct Generation {
-    /// As the labels say it.
-    pub id: Arc<str>,
-    /// When the youngest of its containers was made.
-    pub created: Option<SystemTime>,
-    /// What it is doing.
-    pub state: GenerationState,
-    /// Servers that take requests.
-    pub ready: usize,
-    /// All its servers.
-    pub servers: usize,
-    /// Its part of the requests that no field and no cookie decides, in percent.
-    pub share: f64,
-    /// Requests so far.
-    pub requests: u64,
-    /// Of those, answered with 5xx or not at all.
-    pub errors: u64,
-    /// What the recent ones are counted over.
-    pub window: Duration,
-    /// Requests that were over within the window.
-    pub recent: u64,
-    /// Of those, the ones that failed.
-    pub recent_errors: u64,
-    /// Why it gets none, if it was found to fail.
-    pub back_off: Option<BackOff>,
-}
-
-impl Generation {
-    /// As it is shown.
-    pub fn short(&self) -> &str {
-        short(&self.id)
-    }
 }
 
 impl Generations {
@@ -171,6 +91,10 @@ impl Generations {
                 record.take(deploy);
             }
         }
+        if self.records.len() == 1 && youngest.len() > 1 {
+            // Nobody has looked at its counts while it was the only one.
+            self.records.iter_mut().for_each(|record| record.forget_looks(members));
+        }
         let known: HashSet<_> = self.records.iter().map(|record| Arc::clone(&record.id)).collect();
         let new = youngest.values().filter(|(deploy, _)| !known.contains(&deploy.generation));
         self.records.extend(new.map(|(deploy, _)| Record::new(deploy)));
@@ -193,7 +117,7 @@ impl Generations {
         }
         // What it did before says nothing about the new containers.
         if let Some(record) = again {
-            record.looks = [(Instant::now(), record.tally(members))].into();
+            record.forget_looks(members);
         }
         self.back_off = None;
     }
@@ -230,7 +154,7 @@ impl Generations {
         })
     }
 
-    fn gate(&self, members: &[Member]) -> Gate {
+    pub(super) fn gate(&self, members: &[Member]) -> Gate {
         let Some(newest) = self.records.first() else { return Gate::Open };
         let ready = members.iter().filter(|member| member.is_of(&newest.id) && member.is_ready());
         if self.back_off.as_ref().is_some_and(|back_off| back_off.generation == newest.id) {
@@ -244,9 +168,10 @@ impl Generations {
 
     /// Takes the counts now. The back-off that begins, if one does.
     pub(super) fn look(&mut self, members: &[Member], now: Instant) -> Option<BackOff> {
+        let window = self.window();
         for record in &mut self.records {
             let tally = record.tally(members);
-            record.look(tally, now);
+            record.look(tally, now, window);
         }
         let newest = self.records.first()?;
         let rules = newest.rules.back_off?;
@@ -271,6 +196,11 @@ impl Generations {
         Some(back_off)
     }
 
+    /// What is looked at, of all generations: as long as the newest says.
+    pub(super) fn window(&self) -> Duration {
+        self.records.first().map_or(WINDOW, |newest| newest.rules.window())
+    }
+
     /// Whether there is anything to look at: more than one, or labels that speak of them.
     pub(super) fn are_told_apart(&self) -> bool {
         match self.records.as_slice() {
@@ -278,75 +208,6 @@ impl Generations {
             [one] => *one.rules != DeployRules::default(),
             _ => true,
         }
-    }
-
-    /// All of them, newest first.
-    pub(super) fn view(&self, members: &[Member], rotation: &Rotation) -> Vec<Generation> {
-        let weights: HashMap<*const Replica, u32> =
-            rotation.ready.iter().map(|(one, weight)| (Arc::as_ptr(one), *weight)).collect();
-        let weight = |record: &Record| -> f64 {
-            let own = members.iter().filter(|member| member.is_of(&record.id));
-            let weights = own.filter_map(|member| weights.get(&Arc::as_ptr(&member.replica)));
-            weights.map(|weight| f64::from(*weight)).sum()
-        };
-        let weights: Vec<f64> = self.records.iter().map(weight).collect();
-        let gate = self.gate(members);
-        let window = self.records.first().map_or(WINDOW, |newest| newest.rules.window());
-        let of_newest = self.records.first().map_or(0.0, |newest| share(newest, gate, &weights));
-        let of_older: f64 = weights.iter().skip(1).sum();
-        let records = self.records.iter().zip(&weights).enumerate();
-        let one = |(place, (record, weight)): (usize, (&Record, &f64))| {
-            let own = || members.iter().filter(|member| member.is_of(&record.id));
-            let tally = record.tally(members);
-            let recent = record.recent(tally);
-            let ready = own().filter(|member| member.is_ready()).count();
-            let share = match place {
-                0 => of_newest,
-                _ if of_older > 0.0 => (100.0 - of_newest) * weight / of_older,
-                _ => 0.0,
-            };
-            let state = match (place, gate) {
-                (0, _) if of_older <= 0.0 && ready > 0 => GenerationState::Serving,
-                (0, Gate::BackedOff) => GenerationState::BackedOff,
-                (0, Gate::Waiting) => GenerationState::Waiting(record.rules.min_ready),
-                (0, Gate::Open) if record.rules.share().is_some_and(|percent| percent < 100) => {
-                    GenerationState::Canary
-                }
-                (0, Gate::Open) => GenerationState::Serving,
-                _ if share > 0.0 => GenerationState::Serving,
-                _ => GenerationState::Old,
-            };
-            Generation {
-                id: Arc::clone(&record.id),
-                created: record.created,
-                state,
-                ready,
-                servers: own().count(),
-                share,
-                requests: tally.requests,
-                errors: tally.errors,
-                window,
-                recent: recent.done,
-                recent_errors: recent.errors,
-                back_off: self.back_off.clone().filter(|one| one.generation == record.id),
-            }
-        };
-        records.map(one).collect()
-    }
-}
-
-/// The newest generation's part of the requests, in percent; `weights` are of all, its own
-/// first.
-fn share(newest: &Record, gate: Gate, weights: &[f64]) -> f64 {
-    let own = weights.first().copied().unwrap_or_default();
-    let all: f64 = weights.iter().sum();
-    if own <= 0.0 {
-        return 0.0;
-    }
-    match gate {
-        _ if own >= all => 100.0,
-        Gate::Waiting | Gate::BackedOff => 0.0,
-        Gate::Open => newest.rules.share().map_or(100.0 * own / all, f64::from),
     }
 }
 
@@ -368,19 +229,23 @@ impl Record {
     }
 
     /// What was counted of it so far.
-    fn tally(&self, members: &[Member]) -> Tally {
+    pub(super) fn tally(&self, members: &[Member]) -> Tally {
         let own = members.iter().filter(|member| member.is_of(&self.id));
         own.fold(self.past, |all, member| all.plus(member.replica.tally_here()))
     }
 
     /// What was counted since the window began.
-    fn recent(&self, now: Tally) -> Tally {
+    pub(super) fn recent(&self, now: Tally) -> Tally {
         self.looks.front().map_or(now, |(_, then)| now.minus(*then))
     }
 
-    fn look(&mut self, tally: Tally, now: Instant) {
+    /// Begins the window anew.
+    fn forget_looks(&mut self, members: &[Member]) {
+        self.looks = [(Instant::now(), self.tally(members))].into();
+    }
+
+    fn look(&mut self, tally: Tally, now: Instant, window: Duration) {
         self.looks.push_back((now, tally));
-        let window = self.rules.window();
         // The first one that is kept is the last from before the window.
         while self.looks.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= window) {
             self.looks.pop_front();

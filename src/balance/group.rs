@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::budget::Budget;
-use super::generations::{BackOff, Generation, Generations, Member};
+use super::generation::{BackOff, Generation};
+use super::generations::{Generations, Member};
 use super::hold::{Queue, Waited};
 use super::replica::Replica;
 use super::rotation::Rotation;

@@ -12,6 +12,7 @@ mod deploying;
 mod drain;
 mod failover;
 mod forward;
+mod generation;
 mod generations;
 mod group;
 mod health;
@@ -28,6 +29,7 @@ mod split;
 mod state;
 mod sticky;
 pub mod strategy;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -53,7 +55,7 @@ use weighted::Weighted;
 pub use children::Child;
 pub use deploy::{Deploy, DeployRules};
 pub use failover::{ErrorSettings, FailoverSettings};
-pub use generations::{BackOff, Generation, GenerationState};
+pub use generation::{BackOff, Generation, GenerationState};
 pub use mirror::MirroringSettings;
 pub use replica::Replica;
 pub use settings::{
@@ -261,15 +263,18 @@ impl Service {
         balancer.map_or_else(Vec::new, |balancer| balancer.group.generations())
     }
 
-    /// The generation of one of its servers, where generations can be told apart.
-    pub fn generation_of(&self, replica: &Arc<Replica>) -> Option<&Arc<str>> {
-        let balancer = self.balancer()?;
-        let place = balancer.replicas.iter().position(|one| Arc::ptr_eq(one, replica))?;
-        let container = balancer.settings.servers.get(place)?.container.as_ref()?;
-        container.deploy.as_ref().map(|deploy| &deploy.generation)
+    /// Its servers, each with its generation, where generations can be told apart.
+    pub fn by_generation(&self) -> impl Iterator<Item = (&Arc<Replica>, Option<&Arc<str>>)> {
+        self.balancer().into_iter().flat_map(|balancer| {
+            balancer
+                .replicas
+                .iter()
+                .zip(balancer.settings.servers.iter().map(ServerSettings::generation))
+        })
     }
 
-    fn has_generations(&self) -> bool {
+    /// Whether there is something to tell of its servers' generations.
+    pub fn has_generations(&self) -> bool {
         self.balancer().is_some_and(|balancer| balancer.group.has_generations())
     }
 

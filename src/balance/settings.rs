@@ -74,6 +74,13 @@ pub struct ServerSettings {
     pub container: Option<ContainerSettings>,
 }
 
+impl ServerSettings {
+    /// The generation that it is of, where generations can be told apart.
+    pub(super) fn generation(&self) -> Option<&Arc<str>> {
+        Some(&self.container.as_ref()?.deploy.as_ref()?.generation)
+    }
+}
+
 /// What the engine said of the container behind a server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContainerSettings {

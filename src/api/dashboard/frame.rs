@@ -114,10 +114,9 @@ impl Visit<'_> {
 
     /// The frame of a page.
     pub(super) fn frame(&self, active: &'static str, title: impl Into<String>) -> Frame {
-        let problems = self.table.problems.iter();
-        let errors = problems.filter(|problem| problem.severity == Severity::Error).count();
+        let errors = self.problems().filter(|problem| problem.severity == Severity::Error).count();
         let fleet = self.fleet();
-        let problem_count = self.table.problems.len();
+        let problem_count = self.problems().count();
         Frame {
             root: self.root,
             active,

@@ -73,7 +73,7 @@ pub(super) fn one(visit: &Visit<'_>, name: &str) -> Option<MiddlewarePage> {
         name: name.to_owned(),
         status: row.outcome.status.as_str(),
         errors: row.outcome.errors.clone(),
-        problems: parts::troubles(visit.table, "middleware", row.name),
+        problems: parts::troubles(visit, "middleware", row.name),
         kind: row.middleware.value.kind(),
         about: row.middleware.value.about(),
         settings: settings_of(&row.middleware.value),

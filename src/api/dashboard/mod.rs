@@ -6,6 +6,7 @@ mod certificates;
 mod controls;
 mod events;
 mod frame;
+mod generations;
 mod middlewares;
 mod overview;
 mod parts;
@@ -27,8 +28,9 @@ use http::header::{
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::query::{Query, decode_segment};
-use super::{Sources, answer};
+use super::{Sources, answer, view};
 use crate::message::{Body, Exchange, Handler};
+use crate::problem::Problem;
 use crate::table::Table;
 use frame::Theme;
 
@@ -49,12 +51,21 @@ pub(super) struct Dashboard {
 struct Visit<'a> {
     sources: &'a Sources,
     table: &'a Table,
+    /// Problems that the table does not know: they come and go with requests.
+    problems_now: Vec<Problem>,
     query: &'a Query,
     /// From the page to `/dashboard/`: empty, `../` or `dashboard/`.
     root: &'static str,
     theme: Theme,
     assets: &'a str,
     now: SystemTime,
+}
+
+impl Visit<'_> {
+    /// All problems, those of now included.
+    fn problems(&self) -> impl Iterator<Item = &Problem> + Clone {
+        self.problems_now.iter().chain(self.table.problems.iter())
+    }
 }
 
 impl Dashboard {
@@ -91,6 +102,7 @@ impl Dashboard {
         let visit = Visit {
             sources: &self.sources,
             table: &table,
+            problems_now: view::problems_now(&table),
             query: &query,
             root: root(&segments, request.headers()),
             theme: theme(request.headers()),

@@ -53,7 +53,7 @@ struct Busy {
 pub(super) fn page(visit: &Visit<'_>) -> Overview {
     let table = visit.table;
     let kind = |noun, counts| Kind { noun, href: format!("{}{noun}", visit.root), counts };
-    let mut worst: Vec<_> = table.problems.iter().collect();
+    let mut worst: Vec<_> = visit.problems().collect();
     worst.sort_by_key(|problem| problem.severity != Severity::Error);
     let problems: Vec<Trouble> = worst.into_iter().take(FEW).map(Trouble::from).collect();
     Overview {
@@ -75,7 +75,7 @@ pub(super) fn page(visit: &Visit<'_>) -> Overview {
             .iter()
             .map(|(name, entry)| entry_point(visit, name, entry))
             .collect(),
-        more_problems: table.problems.len() - problems.len(),
+        more_problems: visit.problems().count() - problems.len(),
         problems,
         moves: parts::moves(visit.root, table, visit.now, FEW),
         busiest: busiest(visit),

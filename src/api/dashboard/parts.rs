@@ -6,9 +6,10 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::words;
+use super::{Visit, words};
 use crate::api::query::encode;
-use crate::balance::Replica;
+use crate::api::view::ServiceRow;
+use crate::balance::{Replica, deploy};
 use crate::model::Name;
 use crate::problem::{Origin, Problem, Severity};
 use crate::table::Table;
@@ -137,6 +138,8 @@ pub(super) struct Server {
     pub(super) url: String,
     /// Its container's name; else its URL.
     pub(super) name: String,
+    /// Short; empty where there is nothing to tell.
+    pub(super) generation: String,
     pub(super) id: String,
     pub(super) state: &'static str,
     pub(super) since: String,
@@ -158,11 +161,22 @@ pub(super) struct Turn {
     pub(super) reason: String,
 }
 
-/// A service's servers by container name.
-pub(super) fn servers(replicas: &[Arc<Replica>], now: SystemTime) -> Vec<Server> {
-    let total: u64 = replicas.iter().map(|replica| replica.requests()).sum();
-    let mut servers: Vec<Server> =
-        replicas.iter().map(|replica| server(replica, total, now)).collect();
+/// A service's servers by container name; each with its generation, where there is something
+/// to tell of those.
+pub(super) fn servers(row: &ServiceRow<'_>, now: SystemTime) -> Vec<Server> {
+    let total: u64 = row.replicas().iter().map(|replica| replica.requests()).sum();
+    let has_generations = row.running.is_some_and(|running| running.has_generations());
+    let shown = |generation: Option<&Arc<str>>| {
+        let generation = generation.filter(|_| has_generations);
+        generation.map(|id| deploy::short(id).to_owned()).unwrap_or_default()
+    };
+    let all = row.by_generation();
+    let mut servers: Vec<Server> = all
+        .map(|(replica, generation)| Server {
+            generation: shown(generation),
+            ..server(replica, total, now)
+        })
+        .collect();
     servers.sort_by_cached_key(|server| natural(&server.name));
     servers
 }
@@ -180,6 +194,7 @@ fn server(replica: &Replica, total: u64, now: SystemTime) -> Server {
     Server {
         url: replica.url.to_string(),
         name: replica.container_name.as_deref().unwrap_or(&replica.url).to_owned(),
+        generation: String::new(),
         id: id.get(..12).unwrap_or(id).to_owned(),
         state: replica.state().as_str(),
         since: words::ago(replica.since(), now),
@@ -258,13 +273,13 @@ impl From<&Problem> for Trouble {
 }
 
 /// The problems that are about one thing: `router web@docker`.
-pub(super) fn troubles(table: &Table, kind: &str, name: &Name) -> Vec<Trouble> {
+pub(super) fn troubles(visit: &Visit<'_>, kind: &str, name: &Name) -> Vec<Trouble> {
     let subject = format!("{kind} {name}");
     let is_named = |problem: &&Problem| {
         *problem.subject == *subject
             || problem.also.as_ref().is_some_and(|other| *other.0 == *subject)
     };
-    let about = table.problems.iter().filter(is_named);
+    let about = visit.problems().filter(is_named);
     about.map(Trouble::from).collect()
 }
 

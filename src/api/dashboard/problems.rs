@@ -19,7 +19,7 @@ pub(super) struct Problems {
 }
 
 pub(super) fn page(visit: &Visit<'_>) -> Problems {
-    let mut all: Vec<&Problem> = visit.table.problems.iter().collect();
+    let mut all: Vec<&Problem> = visit.problems().collect();
     all.sort_by_key(|problem| problem.severity != Severity::Error);
     let (controls, rows) = controls::list(visit, 50, || all.iter().map(|problem| Listed(problem)));
     Problems {

@@ -71,7 +71,7 @@ pub(super) fn page(visit: &Visit<'_>, name: &str) -> Option<RouterPage> {
         name: name.to_owned(),
         status: row.outcome.status.as_str(),
         errors: row.outcome.errors.clone(),
-        problems: parts::troubles(visit.table, "router", row.name),
+        problems: parts::troubles(visit, "router", row.name),
         entry_points: entries(visit, &row),
         rule: router.rule.clone(),
         conditions: words::conditions(&router.rule, Syntax::named(&router.rule_syntax)),

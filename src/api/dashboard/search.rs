@@ -46,7 +46,7 @@ pub(super) fn page(visit: &Visit<'_>) -> Search {
         return Search { frame, groups: Vec::new(), problems: Vec::new() };
     }
     let table = visit.table;
-    let problems = table.problems.iter().filter(|problem| holds(&problem.to_string(), &wanted));
+    let problems = visit.problems().filter(|problem| holds(&problem.to_string(), &wanted));
     let groups = vec![
         group(
             "Routers",

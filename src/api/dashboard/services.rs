@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::controls::{self, Controls};
 use super::frame::{Fleet, Frame};
+use super::generations::{self, Generations};
 use super::parts::{self, Link, Place, Server, Setting, Trouble};
 use super::plot::Plots;
 use super::{Visit, words};
@@ -47,6 +48,7 @@ pub(super) struct ServicePage {
     problems: Vec<Trouble>,
     kind: &'static str,
     fleet: Fleet,
+    generations: Generations,
     stages: Vec<Stage>,
     settings: Vec<Setting>,
     places: Vec<Place>,
@@ -78,7 +80,7 @@ pub(super) fn page(visit: &Visit<'_>) -> Services {
 }
 
 fn row(visit: &Visit<'_>, row: &ServiceRow<'_>) -> Row {
-    let mut servers = parts::servers(row.replicas(), visit.now);
+    let mut servers = parts::servers(row, visit.now);
     // What is not well is shown first, when not all are.
     if servers.len() > FEW {
         servers.sort_by_key(|server| server.state == "ready");
@@ -118,9 +120,10 @@ pub(super) fn one(visit: &Visit<'_>, name: &str) -> Option<ServicePage> {
         name: name.to_owned(),
         status: row.outcome.status.as_str(),
         errors: row.outcome.errors.clone(),
-        problems: parts::troubles(visit.table, "service", row.name),
+        problems: parts::troubles(visit, "service", row.name),
         kind: kind_words(&row),
         fleet: Fleet::of(row.replicas().iter().map(|replica| replica.state())),
+        generations: generations::of(row.running.map(AsRef::as_ref), visit.now),
         stages: stages(visit, row.name),
         settings: row.service.map(|service| settings(&service.value.kind)).unwrap_or_default(),
         places: row.service.map(|service| parts::places(&service.from)).unwrap_or_default(),
@@ -169,7 +172,7 @@ fn add_stage(visit: &Visit<'_>, name: &Name, role: String, depth: usize, stages:
             kind_words(&row)
         },
         role,
-        servers: parts::servers(row.replicas(), visit.now),
+        servers: parts::servers(&row, visit.now),
         places: declared.map(|service| parts::places(&service.from)).unwrap_or_default(),
         notes: declared
             .map(|service| notes(&service.value))

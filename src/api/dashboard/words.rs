@@ -38,6 +38,11 @@ pub(super) fn plural(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
+/// The same of large counts: `12 345 requests`.
+pub(super) fn plural_of(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{} {noun}s", count(number)) }
+}
+
 /// A line of a rule in words.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Condition {

@@ -3,6 +3,7 @@
 
 mod certificate;
 mod entry_point;
+mod generation;
 mod issuance;
 mod middleware;
 mod overview;
@@ -17,6 +18,7 @@ use crate::table::{Outcome, Status, Table};
 
 pub(super) use certificate::{CertificateRow, certificates, count_certificates};
 pub(super) use entry_point::{entry_point, entry_points};
+pub(super) use generation::{GenerationRow, generations, problems_now};
 pub(super) use issuance::issuance;
 pub(super) use middleware::{MiddlewareRow, middlewares};
 pub(super) use overview::{Counts, count, overview, version};

@@ -75,6 +75,13 @@ impl ServiceRow<'_> {
             .collect()
     }
 
+    /// Its running servers, each with its generation, where those can be told apart.
+    pub(in crate::api) fn by_generation(
+        &self,
+    ) -> impl Iterator<Item = (&Arc<balance::Replica>, Option<&Arc<str>>)> {
+        self.running.into_iter().flat_map(|running| running.by_generation())
+    }
+
     /// Its running servers.
     pub(in crate::api) fn replicas(&self) -> &[Arc<balance::Replica>] {
         self.running.map_or(&[], |running| running.replicas())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::overview::moment;
-use super::{Object, services};
+use super::{Object, problems_now, services};
 use crate::balance::{Change, Replica};
 use crate::observe::Metrics;
 use crate::provider::EngineState;
@@ -13,7 +13,8 @@ use crate::table::Table;
 
 /// `/api/wharf/problems`.
 pub(in crate::api) fn problems(table: &Table) -> Value {
-    json!(table.problems)
+    let now = problems_now(table);
+    json!(table.problems.iter().chain(&now).collect::<Vec<_>>())
 }
 
 /// `/api/wharf/engine`.
@@ -30,16 +31,17 @@ pub(in crate::api) fn engine(engine: &EngineState) -> Value {
 pub(in crate::api) fn replicas(table: &Table) -> Value {
     services(table)
         .filter(|row| row.service.is_some())
-        .map(|row| (row.name.to_string(), row.replicas().iter().map(replica).collect::<Value>()))
+        .map(|row| (row.name.to_string(), row.by_generation().map(replica).collect::<Value>()))
         .collect::<serde_json::Map<_, _>>()
         .into()
 }
 
-fn replica(replica: &Arc<Replica>) -> Value {
+fn replica((replica, generation): (&Arc<Replica>, Option<&Arc<str>>)) -> Value {
     let mut object = Object::default();
     object.put_text("url", &replica.url);
     object.put_text("container", replica.container_name.as_deref().unwrap_or_default());
     object.put_text("containerId", replica.container.as_deref().unwrap_or_default());
+    object.put_text("generation", generation.map(AsRef::as_ref).unwrap_or_default());
     object.put("state", replica.state().as_str());
     object.put("since", moment(replica.since()));
     object.put_text("reason", &replica.reason());

@@ -108,7 +108,9 @@ fn in_stillness(test: impl Future<Output = ()>) {
 #[test]
 fn a_canary_gets_its_percent_exactly_whatever_the_strategy_and_the_weights() {
     in_stillness(async {
-        for strategy in [Strategy::RoundRobin, Strategy::TwoChoices, Strategy::LeastTime] {
+        for strategy in
+            [Strategy::RoundRobin, Strategy::TwoChoices, Strategy::LeastTime, Strategy::Rendezvous]
+        {
             for percent in [0, 1, 20, 50, 99, 100] {
                 let rules = DeployRules { percent: Some(percent), ..rules() };
                 let mut servers = two(3, 2, &rules);
@@ -563,6 +565,16 @@ fn pins_do_not_lead_to_what_was_backed_off() {
 }
 
 #[test]
+fn servers_are_compared_with_those_of_their_own_generation_where_rules_split_them() {
+    for (rules, is_apart) in [(with_back_off(), true), (rules(), false)] {
+        let service = service(settings(two(2, 1, &rules)));
+
+        assert_eq!(service.is_apart(&replica(&service, 11)), is_apart);
+        assert!(!service.is_apart(&replica(&service, 1)));
+    }
+}
+
+#[test]
 fn counts_of_servers_that_left_stay_with_their_generation() {
     in_stillness(async {
         let rules = DeployRules { percent: Some(10), ..rules() };
@@ -582,6 +594,23 @@ fn counts_of_servers_that_left_stay_with_their_generation() {
         assert_eq!(last.generations().len(), 1);
         let back = changed(&last, two(1, 1, &rules));
         assert_eq!(back.generations()[1].requests, 0);
+    });
+}
+
+#[test]
+fn what_one_did_while_it_was_alone_is_not_of_the_last_seconds() {
+    in_stillness(async {
+        let alone = service(settings(two(1, 0, &rules())));
+        answered(&alone, 1, 1000, 900);
+        advance(Duration::from_secs(3600)).await;
+
+        let both = changed(&alone, two(1, 1, &rules()));
+        answered(&both, 1, 5, 1);
+        second(&both).await;
+
+        let old = &both.generations()[1];
+        assert_eq!((old.requests, old.errors), (1005, 901));
+        assert_eq!((old.recent, old.recent_errors), (5, 1));
     });
 }
 

@@ -140,9 +140,13 @@ impl Reader<'_> {
             (key.to_owned(), value.to_owned())
         }));
         let number = number.to_string();
-        for (key, value) in
-            [("project", self.project), ("service", self.service), ("container-number", &number)]
-        {
+        // The hash is Compose's secret; that there is one makes it a generation.
+        for (key, value) in [
+            ("project", self.project),
+            ("service", self.service),
+            ("container-number", &number),
+            ("config-hash", "planned"),
+        ] {
             labels.insert(format!("com.docker.compose.{key}"), value.to_owned());
         }
         labels
@@ -308,6 +312,8 @@ mod tests {
         let labels = &all[2].container.labels;
         assert_eq!((&*labels["a.b"], &*labels["e"]), ("c=d", ""));
         assert_eq!(labels["com.docker.compose.service"], "web");
+        let hashes = all.iter().map(|one| &*one.container.labels["com.docker.compose.config-hash"]);
+        assert!(hashes.into_iter().all(|hash| hash == "planned"));
         assert_eq!(all[0].container.labels["x"], "1");
         assert!(all[2].has_image && !all[0].has_image);
     }
