@@ -335,7 +335,7 @@ impl LoadBalancer {
             // All were tried: the same one again, which `once_more` has found worth it.
             rotation.turn(self.group.next_turn())
         });
-        picked.or_else(|| trip.resort(&rotation)).map(Arc::clone)
+        picked.or_else(|| trip.resort(rotation)).map(Arc::clone)
     }
 
     /// The request again, if it may and should be sent again; else what to tell the client.

@@ -31,7 +31,11 @@ pub(super) async fn answer(
     peer: Option<SocketAddr>,
 ) -> Result<Response<Body>, Infallible> {
     replica.arrived(&request);
-    let mut response = route(request, &replica, peer).await;
+    let mut response = if replica.failing && request.uri().path() != "/health" {
+        text(StatusCode::INTERNAL_SERVER_ERROR, "this release is broken\n")
+    } else {
+        route(request, &replica, peer).await
+    };
     if let Ok(name) = HeaderValue::from_str(&replica.name) {
         response.headers_mut().insert("x-replica", name);
     }

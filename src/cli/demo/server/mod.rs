@@ -39,6 +39,7 @@ Usage: wharf demo-server [--port N] [--name TEXT] [OPTIONS]
       --deaf            ignore TERM and INT, as some applications do
       --log FILE        append a line for each request as it arrives: replica, method, target
       --sick            begin with /health answering 503
+      --failing         answer 500 to everything but /health, as a broken release does
       --probe PORT      ask http://127.0.0.1:PORT/health; the exit status is the answer
 
 Paths:
@@ -66,6 +67,7 @@ pub struct Replica {
     /// Name of this replica: the container's host name.
     pub name: String,
     healthy: AtomicBool,
+    failing: bool,
     requests: AtomicU64,
     stopping: CancellationToken,
     log: Option<File>,
@@ -78,6 +80,7 @@ impl Replica {
             service: service.to_owned(),
             name: name.to_owned(),
             healthy: AtomicBool::new(true),
+            failing: false,
             requests: AtomicU64::new(0),
             stopping,
             log: None,
@@ -127,6 +130,7 @@ struct Options {
     at_term: AtTerm,
     log: Option<PathBuf>,
     sick: bool,
+    failing: bool,
     probe: Option<u16>,
 }
 
@@ -141,6 +145,7 @@ impl Options {
             at_term: AtTerm::Drain,
             log: None,
             sick: false,
+            failing: false,
             probe: None,
         };
         let mut rest = arguments.iter();
@@ -159,6 +164,7 @@ impl Options {
                 "--deaf" => options.at_term = AtTerm::Ignore,
                 "--log" => options.log = Some(value()?.into()),
                 "--sick" => options.sick = true,
+                "--failing" => options.failing = true,
                 other => return Err(format!("no such option: {other}")),
             }
         }
@@ -232,6 +238,7 @@ async fn listen(options: &Options) -> Result<(), String> {
     let name = options.replica.clone().unwrap_or_else(host_name);
     let mut replica = Replica::new(&options.name, &name, stopping.clone());
     replica.healthy.store(!options.sick, Ordering::Relaxed);
+    replica.failing = options.failing;
     if let Some(path) = &options.log {
         let opened = File::options().create(true).append(true).open(path);
         replica.log = Some(opened.map_err(|error| format!("open {}: {error}", path.display()))?);
@@ -345,7 +352,8 @@ mod tests {
     #[test]
     fn options_are_read() {
         let options = Options::parse(&words(
-            "--port 9000 --name music --start-delay 250 --h2c --abrupt --log /told/requests",
+            "--port 9000 --name music --start-delay 250 --h2c --abrupt --log /told/requests \
+             --failing",
         ))
         .expect("all known");
 
@@ -360,6 +368,7 @@ mod tests {
                 at_term: AtTerm::End,
                 log: Some("/told/requests".into()),
                 sick: false,
+                failing: true,
                 probe: None,
             }
         );
