@@ -12,6 +12,7 @@ use crate::model::{Desired, Name};
 use crate::problem::Problem;
 use crate::provider::EngineState;
 use crate::route::{EntryTable, Route};
+use crate::settings::Settings;
 use crate::{acme, balance, tls, upstream};
 
 /// Everything that requests and the API read.
@@ -47,6 +48,8 @@ pub struct Table {
     pub middlewares: BTreeMap<Name, Outcome>,
     /// All problems, sorted, providers' and compile's.
     pub problems: Arc<[Problem]>,
+    /// The static configuration that it was made by.
+    pub settings: Arc<Settings>,
 }
 
 /// What became of a router, service or middleware.

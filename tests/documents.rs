@@ -128,6 +128,20 @@ fn table<'o>(
     text
 }
 
+/// Static options, which also need something when they change.
+fn static_table<'o>(options: impl Iterator<Item = &'o KnownOption>) -> String {
+    let mut text = String::from(
+        "| option | type | default | meaning | a change needs |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for option in options {
+        let meaning = option.meaning.replace('|', "\\|");
+        let (path, kind, default) = (&option.path, kind(option), default(option));
+        let needs = settings::needs(path).unwrap().as_str();
+        writeln!(text, "| `{path}` | {kind} | {default} | {meaning} | {needs} |").unwrap();
+    }
+    text
+}
+
 /// The names of what is not there; a section of the group of which nothing is there is named
 /// once.
 fn missing<'o>(
@@ -267,7 +281,7 @@ fn static_options() -> String {
     for first in firsts {
         let own = options.iter().filter(|option| option.path.split('.').next() == Some(first));
         let own = own.filter(|option| is_built(option));
-        write!(text, "### {first}\n\n{}\n", table(own, str::to_owned)).unwrap();
+        write!(text, "### {first}\n\n{}\n", static_table(own)).unwrap();
     }
     let removed = options.iter().filter(|option| option.state == State::Removed);
     text.push_str("### Removed\n\nRefused as Traefik v3 refuses them:\n\n");

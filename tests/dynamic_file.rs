@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wharf::model::Desired;
 use wharf::provider::{self, Change};
@@ -125,9 +125,15 @@ async fn load_as(name: &str, text: &str) -> Arc<Desired> {
     let mut settings = Settings::default();
     settings.providers.file = Some(file);
     let (sender, mut changes) = mpsc::channel(1);
-    let run = provider::file::run(Arc::new(settings), sender, CancellationToken::new());
-    let ((), change) = tokio::join!(run, changes.recv());
-    match change {
+    let (_held, settings) = watch::channel(Arc::new(settings));
+    let token = CancellationToken::new();
+    let run = provider::file::run(settings, sender, token.clone());
+    let first = async {
+        let change = changes.recv().await;
+        token.cancel();
+        change
+    };
+    match tokio::join!(run, first).1 {
         Some(Change::Desired(_, desired)) => desired,
         other => panic!("{other:?}"),
     }

@@ -204,6 +204,11 @@ impl Service {
         Arc::new(Self { name, metrics, kind: Kind::Internal(handler) })
     }
 
+    /// Whether it is just this inside Wharf.
+    pub fn is_internal(&self, handler: &Arc<dyn Handler>) -> bool {
+        matches!(&self.kind, Kind::Internal(own) if Arc::ptr_eq(own, handler))
+    }
+
     /// Answers a request: picks a server, sends, retries where that is safe, or answers
     /// with the proxy's own 502, 503 or 504. Counts the service's metrics.
     pub async fn call(&self, exchange: &mut Exchange, request: Request<Body>) -> Response<Body> {

@@ -5,6 +5,8 @@ pub mod demo;
 mod exports;
 mod healthcheck;
 mod help;
+mod processes;
+mod reload;
 mod run;
 mod signals;
 mod upgrade;
@@ -20,11 +22,12 @@ use crate::tree::suggest;
 pub(crate) use run::proxy;
 
 /// Commands, with what they do.
-const COMMANDS: [(&str, &str); 7] = [
+const COMMANDS: [(&str, &str); 8] = [
     ("run", "Runs the proxy; also without any command"),
     ("check", "Prints what is wrong with configuration and labels, and starts nothing"),
     ("demo", "Starts a small project of its own behind the proxy, to look at"),
     ("healthcheck", "Asks /ping of a running proxy; 0 when it is well"),
+    ("reload", "Has a running proxy read its static configuration again"),
     ("upgrade", "Has a running proxy hand over to a new process, without a refused connection"),
     ("version", "Shows the version"),
     ("help", "Shows this text"),
@@ -62,6 +65,7 @@ fn command(name: &str, rest: &[String]) -> ExitCode {
         // What the demo, the examples and the tests put behind the proxy.
         "demo-server" => demo::server::command(rest),
         "healthcheck" => with_help(rest, healthcheck::command),
+        "reload" => with_help(rest, reload::command),
         "upgrade" => with_help(rest, upgrade::command::command),
         upgrade::COMMAND => run::take_over(rest),
         "version" => with_help(rest, |_| print(&version::text())),

@@ -11,8 +11,8 @@ pub(super) enum Asked {
     Reopen,
     /// USR2: hand over to a new process.
     Upgrade,
-    /// HUP: nothing, but it is said.
-    Nothing,
+    /// HUP: read the static configuration again.
+    Reload,
 }
 
 /// Catches signals from its making on.
@@ -42,7 +42,7 @@ impl Signals {
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.user1.recv() => Asked::Reopen,
             _ = self.user2.recv() => Asked::Upgrade,
-            _ = self.hangup.recv() => Asked::Nothing,
+            _ = self.hangup.recv() => Asked::Reload,
         }
     }
 }

@@ -215,14 +215,17 @@ impl<'a> Linker<'a> {
             tracing,
             tls_options: tls_options?,
         };
-        if let Some(before) = before.filter(|before| router::is_same(before, &route)) {
-            return Some(Arc::clone(before));
-        }
         let metrics = if counted {
             self.cx.metrics.router(route.name.as_str(), &route.service.name)
         } else {
             Requests::off()
         };
+        let is_same = |before: &&Arc<Route>| {
+            before.metrics.is_on() == metrics.is_on() && router::is_same(before, &route)
+        };
+        if let Some(before) = before.filter(is_same) {
+            return Some(Arc::clone(before));
+        }
         Some(Arc::new(Route { metrics, ..route }))
     }
 

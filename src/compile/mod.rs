@@ -39,7 +39,9 @@ pub use shadow::unreached;
 /// Certificates by the resolver that obtained them.
 pub type Certificates = BTreeMap<Arc<str>, Vec<Arc<Sourced<CertificateFiles>>>>;
 
-/// What compiling needs besides the desired state; made once at start.
+/// What compiling needs besides the desired state; made at start, and anew when the static
+/// configuration changes.
+#[derive(Clone)]
 pub struct Context {
     /// The static configuration.
     pub settings: Arc<Settings>,
@@ -98,6 +100,7 @@ pub fn compile(cx: &Context, desired: &Arc<Desired>, previous: &Table) -> Table 
         service_outcomes: all.service_outcomes,
         middlewares: all.middlewares,
         problems: problems.into(),
+        settings: Arc::clone(&cx.settings),
     }
 }
 

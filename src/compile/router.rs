@@ -114,6 +114,7 @@ pub(super) fn is_same(before: &Route, now: &Route) -> bool {
         && before.syntax == now.syntax
         && before.priority == now.priority
         && before.holder == now.holder
+        && before.precedence == now.precedence
         && before.tls == now.tls
         && before.counted == now.counted
         && before.access_log == now.access_log

@@ -72,6 +72,8 @@ pub(crate) fn desired(routers: &[(&str, Router)]) -> Desired {
     Desired { routers: routers.collect(), ..Desired::default() }
 }
 
+pub(crate) use super::service::tests::with_service;
+
 pub(crate) fn compiled(cx: &Context, desired: Desired) -> Table {
     compile(cx, &Arc::new(desired), &Table::default())
 }

@@ -21,6 +21,11 @@ impl Pace {
         Self { longest, rested: None }
     }
 
+    /// No rest takes longer than this from now on.
+    pub(super) fn limit(&mut self, longest: Duration) {
+        self.longest = longest;
+    }
+
     /// When a change that came `now` may be compiled.
     pub(super) fn due(&self, now: Instant) -> Instant {
         self.rested.map_or(now, |rested| rested.max(now))

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -30,25 +31,24 @@ pub fn begin(cx: &Arc<Context>, published: &Arc<Published>) {
     Reconciler::new(Arc::clone(cx), Arc::clone(published)).publish();
 }
 
-/// Runs until cancelled, from what [`begin`] published. `loaded` is cancelled when the table
-/// holds what every provider said first.
+/// Runs until cancelled, from what [`begin`] published, and by another context when there is
+/// one. `loaded` is cancelled when the table holds what every provider said first.
 pub async fn run(
-    cx: Arc<Context>,
+    mut contexts: watch::Receiver<Arc<Context>>,
     published: Arc<Published>,
     mut changes: Receiver<Change>,
     loaded: CancellationToken,
     token: CancellationToken,
 ) {
-    let throttle = cx.settings.providers.providers_throttle_duration.or_zero();
-    let mut pace = Pace::new(throttle);
+    let cx = Arc::clone(&contexts.borrow_and_update());
+    let mut pace = Pace::new(throttle(&cx));
     let mut silent = providers(&cx);
     let mut reconciler = Reconciler::new(cx, published);
     if silent.is_empty() {
         loaded.cancel();
     }
     let mut due: Option<Instant> = None;
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut is_open = true;
+    let (mut batch, mut is_open) = (Vec::with_capacity(BATCH), true);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -57,6 +57,13 @@ pub async fn run(
         tokio::select! {
             biased;
             () = token.cancelled() => return,
+            Ok(()) = contexts.changed() => {
+                let cx = Arc::clone(&contexts.borrow_and_update());
+                pace.limit(throttle(&cx));
+                silent.retain(|one| providers(&cx).contains(one));
+                reconciler.change(cx);
+                due = Some(Instant::now());
+            }
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 let began = Instant::now();
                 reconciler.publish();
@@ -96,6 +103,10 @@ pub async fn run(
     }
 }
 
+fn throttle(cx: &Context) -> Duration {
+    cx.settings.providers.providers_throttle_duration.or_zero()
+}
+
 /// Whoever is to speak before the table is whole.
 fn providers(cx: &Context) -> Vec<Provider> {
     let settings = &cx.settings.providers;
@@ -117,6 +128,8 @@ struct Reconciler {
     /// States of containers as last passed on to their cells.
     known: HashMap<Arc<str>, ReplicaState>,
     lost: Lost,
+    /// The files are others than those that `file` is from, and were not understood yet.
+    is_elsewhere: bool,
 }
 
 impl Reconciler {
@@ -131,7 +144,39 @@ impl Reconciler {
             newer: HashMap::new(),
             known: HashMap::new(),
             lost: Lost::default(),
+            is_elsewhere: false,
         }
+    }
+
+    /// Goes on by another context. What a provider said that is off now is over.
+    fn change(&mut self, cx: Arc<Context>) {
+        let before = std::mem::replace(&mut self.cx, cx);
+        let (was, is) = (&before.settings.providers, &self.cx.settings.providers);
+        self.is_elsewhere |= was.file != is.file;
+        if is.docker.is_none() && was.docker.is_some() {
+            self.docker = Arc::default();
+            self.newer.clear();
+            self.published.store_engine(EngineState::default());
+        }
+        if is.file.is_none() {
+            self.file = Arc::default();
+        }
+    }
+
+    /// What the files say: of others that can't be read or understood only that, and what was
+    /// served before stays.
+    fn files(&mut self, desired: Arc<Desired>) {
+        let is_nothing = desired.routers.is_empty()
+            && desired.services.is_empty()
+            && desired.middlewares.is_empty()
+            && desired.tls.certificates.is_empty();
+        if self.is_elsewhere && is_nothing && !self.has_spoken(Provider::File, &desired) {
+            let problems = desired.problems.clone();
+            self.file = Arc::new(Desired { problems, ..Desired::clone(&self.file) });
+            return;
+        }
+        self.is_elsewhere = false;
+        self.file = desired;
     }
 
     /// Whether what this provider says is what there is. Without an engine, or with a file that
@@ -148,6 +193,13 @@ impl Reconciler {
     /// Takes a change; true when it needs a new table.
     fn take(&mut self, change: Change) -> bool {
         match change {
+            // It was on its way when the provider was switched off.
+            Change::Desired(Provider::Docker, _) if self.cx.settings.providers.docker.is_none() => {
+                false
+            }
+            Change::Desired(Provider::File, _) if self.cx.settings.providers.file.is_none() => {
+                false
+            }
             Change::Desired(Provider::Docker, desired) => {
                 // The list was made after these states were told, so it knows better.
                 self.newer.clear();
@@ -155,7 +207,7 @@ impl Reconciler {
                 true
             }
             Change::Desired(Provider::File | Provider::Internal, desired) => {
-                self.file = desired;
+                self.files(desired);
                 true
             }
             Change::Replica { container, state } => {
@@ -211,6 +263,9 @@ impl Reconciler {
     }
 
     fn engine(&self, state: EngineState) {
+        if self.cx.settings.providers.docker.is_none() {
+            return;
+        }
         self.cx.metrics.engine(state.connected, state.calls);
         if *self.published.engine() != state {
             self.published.store_engine(state);
@@ -301,10 +356,25 @@ mod tests {
     use super::*;
     use crate::compile::tests::{context, desired, router};
     use crate::model::Name;
+    use crate::problem::{Origin, Problem};
+    use crate::settings::{self, Settings};
     use tokio::sync::mpsc;
 
     fn file(rule: &str) -> Change {
         Change::Desired(Provider::File, Arc::new(desired(&[("web", router(rule))])))
+    }
+
+    fn with_files(settings: &mut Settings) {
+        settings.providers.file = Some(settings::File::default());
+    }
+
+    fn with_engine(settings: &mut Settings) {
+        settings.providers.docker = Some(settings::Docker::default());
+    }
+
+    fn reconciler(adjust: impl FnOnce(&mut Settings)) -> (Reconciler, Arc<Published>) {
+        let published = Arc::new(Published::default());
+        (Reconciler::new(Arc::new(context(adjust)), Arc::clone(&published)), published)
     }
 
     fn rules(table: &Table) -> Vec<&str> {
@@ -317,7 +387,7 @@ mod tests {
         let mut changed = published.subscribe();
         let (sender, receiver) = mpsc::channel(8);
         let token = CancellationToken::new();
-        let cx = Arc::new(context(|_| ()));
+        let (_held, cx) = watch::channel(Arc::new(context(with_files)));
         let loaded = CancellationToken::new();
         let task = tokio::spawn(run(cx, Arc::clone(&published), receiver, loaded, token.clone()));
 
@@ -337,9 +407,7 @@ mod tests {
         let published = Arc::new(Published::default());
         let (sender, receiver) = mpsc::channel(8);
         let (loaded, token) = (CancellationToken::new(), CancellationToken::new());
-        let cx = Arc::new(context(|settings| {
-            settings.providers.docker = Some(crate::settings::Docker::default());
-        }));
+        let (_held, cx) = watch::channel(Arc::new(context(with_engine)));
         let task =
             tokio::spawn(run(cx, Arc::clone(&published), receiver, loaded.clone(), token.clone()));
         let docker = || Change::Desired(Provider::Docker, Arc::new(desired(&[])));
@@ -361,8 +429,10 @@ mod tests {
 
     #[test]
     fn providers_replace_only_what_they_said_themselves() {
-        let published = Arc::new(Published::default());
-        let mut reconciler = Reconciler::new(Arc::new(context(|_| ())), Arc::clone(&published));
+        let (mut reconciler, published) = reconciler(|settings| {
+            with_files(settings);
+            with_engine(settings);
+        });
         let mut docker = desired(&[]);
         let name = Name::new("web", Provider::Docker);
         let sourced = desired(&[("web", router("Host(`d`)"))]).routers.into_values().next();
@@ -381,13 +451,70 @@ mod tests {
 
     #[test]
     fn the_engines_state_is_published_without_a_new_table() {
-        let published = Arc::new(Published::default());
-        let mut reconciler = Reconciler::new(Arc::new(context(|_| ())), Arc::clone(&published));
+        let (mut reconciler, published) = reconciler(with_engine);
         let state = EngineState { connected: true, ..EngineState::default() };
 
         assert!(!reconciler.take(Change::Engine(state)));
 
         assert!(published.engine().connected);
         assert_eq!(published.load().revision, 0);
+    }
+
+    #[test]
+    fn a_provider_that_is_switched_off_is_over_and_what_is_on_its_way_is_not_taken() {
+        let (mut reconciler, published) = reconciler(with_files);
+        reconciler.take(file("Host(`a`)"));
+        reconciler.publish();
+        assert_eq!(rules(&published.load()), ["Host(`a`)"]);
+
+        reconciler.change(Arc::new(context(|_| ())));
+        assert!(!reconciler.take(file("Host(`b`)")));
+        reconciler.publish();
+
+        assert!(rules(&published.load()).is_empty());
+    }
+
+    #[test]
+    fn other_files_that_cannot_be_read_leave_what_was_served_and_are_said() {
+        let (mut reconciler, published) = reconciler(with_files);
+        reconciler.take(file("Host(`a`)"));
+        reconciler.change(Arc::new(context(|settings| {
+            let directory = "/elsewhere".to_owned();
+            settings.providers.file = Some(settings::File { directory, ..Default::default() });
+        })));
+        let problem = Problem::error(Code::File, Origin::file("/elsewhere"), "is not there");
+        let nothing = || Desired { problems: vec![problem.clone()], ..desired(&[]) };
+
+        reconciler.take(Change::Desired(Provider::File, Arc::new(nothing())));
+        reconciler.publish();
+        assert_eq!(rules(&published.load()), ["Host(`a`)"]);
+        assert!(published.load().problems.contains(&problem));
+
+        // Once they were understood, what they say is what there is.
+        reconciler.take(file("Host(`b`)"));
+        reconciler.take(Change::Desired(Provider::File, Arc::new(nothing())));
+        reconciler.publish();
+        assert!(rules(&published.load()).is_empty());
+    }
+
+    #[test]
+    fn other_settings_reach_services_that_did_not_change() {
+        use crate::compile::tests::with_service;
+        let (mut reconciler, published) = reconciler(with_files);
+        reconciler.take(Change::Desired(Provider::File, Arc::new(with_service())));
+        reconciler.publish();
+        let service = || published.load().services.values().next().map(Arc::clone).unwrap();
+        let before = service();
+        reconciler.publish();
+        assert!(Arc::ptr_eq(&before, &service()));
+
+        reconciler.change(Arc::new(context(|settings| {
+            with_files(settings);
+            settings.wharf.hold = settings::GoDuration::from_secs(3);
+        })));
+        reconciler.publish();
+
+        assert!(!Arc::ptr_eq(&before, &service()));
+        assert!(Arc::ptr_eq(&before.replicas()[0], &service().replicas()[0]));
     }
 }

@@ -50,6 +50,15 @@ impl Decoder {
         }
     }
 
+    /// Reads all containers again by these settings.
+    pub fn change(&mut self, docker: &settings::Docker, wharf: &settings::Wharf) {
+        self.options = Options::new(docker, wharf);
+        let all: Vec<_> = self.entries.values().map(|one| Arc::clone(&one.container)).collect();
+        for container in &all {
+            self.update(container);
+        }
+    }
+
     /// Whether a container with these labels is to be served, as far as can be told from them.
     pub fn wants(&self, labels: &BTreeMap<String, String>) -> bool {
         container::is_wanted(&self.options, labels)

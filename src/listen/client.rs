@@ -1,5 +1,6 @@
 //! What the request path needs to know of its worker, its entry point and its connection.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -23,21 +24,49 @@ pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) published: Arc<Published>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) access_log: Option<Arc<AccessLog>>,
-    pub(super) tracing: Option<Arc<Policy>>,
+    /// How requests that begin now are observed.
+    pub(super) watched: RefCell<Rc<Watched>>,
     /// What hosts are aliases of, where rules look at that too.
     pub(super) aliases: Option<Rc<Aliases>>,
     pub(super) registry: Rc<Registry>,
     pub(super) max_connections: usize,
 }
 
+impl Worker {
+    /// How a request that begins now is observed, to its end.
+    pub(super) fn watched(&self) -> Rc<Watched> {
+        Rc::clone(&self.watched.borrow())
+    }
+}
+
+/// How requests are observed; replaced as a whole when the settings change.
+pub(super) struct Watched {
+    pub(super) access_log: Option<Arc<AccessLog>>,
+    pub(super) tracing: Option<Arc<Policy>>,
+    /// Whether metrics need the requests' fields.
+    pub(super) needs_headers: bool,
+    /// By the entry points' index.
+    pub(super) points: Vec<WatchedPoint>,
+}
+
+/// What is counted on an entry point, and observed of requests that no router wants.
+pub(super) struct WatchedPoint {
+    pub(super) requests: Requests,
+    pub(super) observed: Observed,
+}
+
+impl Watched {
+    /// Of requests that no router wants. There is no entry point that is not in the list.
+    pub(super) fn observed(&self, entry_point: usize) -> Observed {
+        let off = Observed { counted: false, access_log: false, tracing: Verbosity::Off };
+        self.points.get(entry_point).map_or(off, |point| point.observed)
+    }
+}
+
 /// One entry point on one worker.
 pub(super) struct Entry {
     pub(super) worker: Rc<Worker>,
     pub(super) point: Arc<EntryPoint>,
-    pub(super) requests: Requests,
-    /// What is observed of requests that no router wants.
-    pub(super) observed: Observed,
     pub(super) counts: Rc<Counts>,
     pub(super) limits: Rc<Limits>,
     pub(super) head_limit: usize,

@@ -67,12 +67,21 @@ pub struct WorkersConfig {
     pub published: Arc<Published>,
     /// Metrics, made for as many workers.
     pub metrics: Arc<Metrics>,
+    /// How requests are observed.
+    pub observers: Observers,
+    /// Sockets of a process that is to be followed, by entry point; `None` at a first start.
+    pub handed: Option<Handed>,
+}
+
+/// How requests are observed. It may change while workers run: requests that have begun end as
+/// they began.
+pub struct Observers {
+    /// What the entry points say.
+    pub settings: Arc<Settings>,
     /// The access log.
     pub access_log: Option<Arc<AccessLog>>,
     /// How requests are traced.
     pub tracing: Option<Arc<Policy>>,
-    /// Sockets of a process that is to be followed, by entry point; `None` at a first start.
-    pub handed: Option<Handed>,
 }
 
 impl WorkersConfig {
@@ -137,6 +146,7 @@ pub struct Workers {
     sockets: RefCell<Vec<Vec<TcpListener>>>,
     entries: Arc<[Shared]>,
     stages: watch::Sender<Box<[Stage]>>,
+    observers: watch::Sender<Arc<Observers>>,
     done: mpsc::Receiver<()>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -145,12 +155,12 @@ impl Workers {
     /// Opens all sockets, then starts the threads. Nothing listens when one fails, and nothing
     /// is accepted before [`Workers::open`]: clients wait in the kernel's queue rather than
     /// being told that nothing is there.
-    pub fn start(config: &WorkersConfig) -> Result<Self, StartError> {
+    pub fn start(config: WorkersConfig) -> Result<Self, StartError> {
         let workers = config.workers.max(1);
         let entries = config
             .entry_points
             .iter()
-            .map(|entry_point| shared(config, entry_point))
+            .map(|entry_point| shared(&config, entry_point))
             .collect::<Result<Arc<[Shared]>, _>>()?;
         let mut rows: Vec<Vec<(usize, TcpListener)>> = (0..workers).map(|_| Vec::new()).collect();
         let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
@@ -176,7 +186,10 @@ impl Workers {
         let (sender, done) = mpsc::channel(1);
         let total = Arc::new(AtomicUsize::new(0));
         let sockets = RefCell::new(sockets);
-        let mut this = Self { addresses, sockets, entries, stages, done, threads: Vec::new() };
+        let max_connections = limit::connections(&config.settings);
+        let (observers, observed) = watch::channel(Arc::new(config.observers));
+        let threads = Vec::new();
+        let mut this = Self { addresses, sockets, entries, stages, observers, done, threads };
         for (index, listeners) in rows.into_iter().enumerate() {
             let setup = worker::Setup {
                 index,
@@ -184,11 +197,10 @@ impl Workers {
                 listeners,
                 published: Arc::clone(&config.published),
                 metrics: Arc::clone(&config.metrics),
-                access_log: config.access_log.clone(),
-                tracing: config.tracing.clone(),
+                observers: observed.clone(),
                 host_resolver: config.settings.host_resolver.clone(),
                 total: Arc::clone(&total),
-                max_connections: limit::connections(&config.settings),
+                max_connections,
                 stages: follower.clone(),
                 done: sender.clone(),
             };
@@ -205,6 +217,13 @@ impl Workers {
     /// The bound address of each entry point, by index.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Observes requests that begin from now on like this, and counts them by what the metrics
+    /// say now.
+    pub fn observe(&self, observers: Observers) {
+        // Nobody receives it any more when everything ends.
+        let _ = self.observers.send(Arc::new(observers));
     }
 
     /// Begins to accept.

@@ -9,7 +9,7 @@ use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 
-use super::client::Client;
+use super::client::{Client, Observed, Watched};
 use super::rest::Intake;
 use crate::message::forwarded::X_FORWARDED_FOR;
 use crate::message::trace::{Arrival, Trace, Verbosity};
@@ -24,6 +24,8 @@ const CLIENT_GONE: u16 = 499;
 /// One request, from its head to the end of its response.
 pub(super) struct Record {
     pub(super) client: Rc<Client>,
+    /// How it is observed: what it began with, whatever changes meanwhile.
+    pub(super) watched: Rc<Watched>,
     pub(super) exchange: Exchange,
     pub(super) route: Option<Arc<Route>>,
     /// How far the client's body came.
@@ -52,7 +54,8 @@ impl Record {
         if let Some(count) = &client.tls_requests {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        let log = client.entry.worker.access_log.as_ref();
+        let watched = client.entry.worker.watched();
+        let log = watched.access_log.as_ref();
         let logs = log.is_some();
         let keeps_origin_headers = log.is_some_and(|log| log.keeps_headers());
         let exchange = Exchange {
@@ -87,6 +90,7 @@ impl Record {
             request_headers: Captured::default(),
             response_headers: Captured::default(),
             labels: None,
+            watched,
             client,
         })
     }
@@ -95,7 +99,7 @@ impl Record {
     /// point's rewriting.
     pub(super) fn saw_request(&mut self, headers: &HeaderMap) {
         let worker = &self.client.entry.worker;
-        if let Some(log) = &worker.access_log {
+        if let Some(log) = &self.watched.access_log {
             self.host = headers.get(HOST).cloned();
             self.request_headers = log.capture(headers);
             // As Traefik: who the trusted proxies in front say the client is.
@@ -104,16 +108,16 @@ impl Record {
         if worker.metrics.tells_served() {
             self.host = headers.get(HOST).cloned();
         }
-        if worker.metrics.needs_headers() {
+        if self.watched.needs_headers {
             self.labels = Some(headers.clone());
         }
     }
 
     /// Begins the request's spans, if it has any: once its route is known, from when it came.
     pub(super) fn trace(&mut self, route: Option<&Route>, parts: &Parts, body_size: i64) {
-        let Some(policy) = &self.client.entry.worker.tracing else { return };
+        let Some(policy) = &self.watched.tracing else { return };
         // As Traefik: what no router wants is traced unless the entry point says otherwise.
-        let verbosity = route.map_or(self.client.entry.observed.tracing, |route| route.tracing);
+        let verbosity = route.map_or_else(|| self.observed().tracing, |route| route.tracing);
         if verbosity == Verbosity::Off {
             return;
         }
@@ -141,7 +145,7 @@ impl Record {
 
     /// Keeps the target in its one form, as it is routed and sent on.
     pub(super) fn saw_target(&mut self, uri: &Uri) {
-        if self.client.entry.worker.access_log.is_some() && self.uri != *uri {
+        if self.watched.access_log.is_some() && self.uri != *uri {
             self.uri = uri.clone();
         }
     }
@@ -153,7 +157,7 @@ impl Record {
         if let Some(trace) = &mut self.exchange.trace {
             trace.saw_response(headers);
         }
-        if let Some(log) = &self.client.entry.worker.access_log {
+        if let Some(log) = &self.watched.access_log {
             self.response_headers = log.capture(headers);
         }
     }
@@ -166,6 +170,11 @@ impl Record {
                 self.grpc_status = Some(status);
             }
         }
+    }
+
+    /// What is observed of it as long as no router wants it.
+    fn observed(&self) -> Observed {
+        self.watched.observed(self.client.entry.point.index)
     }
 
     fn is_internal(&self) -> bool {
@@ -192,9 +201,10 @@ impl Record {
             tls: self.exchange.connection.tls.as_ref(),
         };
         // What no router wanted counts, too.
-        let entry = &self.client.entry;
-        if self.route.as_ref().map_or(entry.observed.counted, |route| route.counted) {
-            self.client.entry.requests.record(worker.index, &sample);
+        if self.route.as_ref().map_or_else(|| self.observed().counted, |route| route.counted) {
+            if let Some(point) = self.watched.points.get(self.client.entry.point.index) {
+                point.requests.record(worker.index, &sample);
+            }
             if worker.metrics.tells_served() {
                 let host = self.host.as_ref().and_then(|host| host.to_str().ok());
                 let took = Took {
@@ -214,10 +224,10 @@ impl Record {
     }
 
     fn log(&self, duration: std::time::Duration) {
-        let Some(log) = &self.client.entry.worker.access_log else { return };
+        let Some(log) = &self.watched.access_log else { return };
         let wanted = match &self.route {
             Some(route) => route.access_log && (!self.is_internal() || log.logs_internals()),
-            None => self.client.entry.observed.access_log,
+            None => self.observed().access_log,
         };
         if !wanted {
             return;

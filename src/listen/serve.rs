@@ -202,7 +202,7 @@ fn find(
     };
     let route =
         table.entry_points.get(entry_point.index).and_then(|routers| routers.find(&view, &mut ()));
-    if client.entry.worker.tracing.is_some() {
+    if record.watched.tracing.is_some() {
         record.trace(route.map(|route| &**route), parts, body_size);
     }
     let route = route.ok_or(Refusal::NotFound)?;

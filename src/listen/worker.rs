@@ -10,15 +10,16 @@ use ipnet::IpNet;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::Observers;
 use super::accept;
 use super::alias::Aliases;
-use super::client::{Entry, Observed, Worker};
+use super::client::{Entry, Observed, Watched, WatchedPoint, Worker};
 use super::executor::Executor;
 use super::life::{Expiry, Life, Limits, Phase};
 use super::sweep::{Counts, Registry};
 use crate::message::EntryPoint;
-use crate::message::trace::{Policy, Verbosity};
-use crate::observe::{AccessLog, Gauge, Metrics};
+use crate::message::trace::Verbosity;
+use crate::observe::{Gauge, Metrics};
 use crate::settings;
 use crate::table::Published;
 
@@ -72,8 +73,7 @@ pub(super) struct Setup {
     pub(super) listeners: Vec<(usize, TcpListener)>,
     pub(super) published: Arc<Published>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) access_log: Option<Arc<AccessLog>>,
-    pub(super) tracing: Option<Arc<Policy>>,
+    pub(super) observers: watch::Receiver<Arc<Observers>>,
     pub(super) host_resolver: Option<settings::HostResolver>,
     pub(super) total: Arc<AtomicUsize>,
     pub(super) max_connections: usize,
@@ -99,8 +99,7 @@ async fn work(mut setup: Setup) {
         index: setup.index,
         published: Arc::clone(&setup.published),
         metrics: Arc::clone(&setup.metrics),
-        access_log: setup.access_log.clone(),
-        tracing: setup.tracing.clone(),
+        watched: watched(&setup, &setup.observers.borrow()).into(),
         aliases: Aliases::of(setup.host_resolver.as_ref()),
         registry: Rc::clone(&registry),
         max_connections: setup.max_connections,
@@ -125,8 +124,36 @@ async fn work(mut setup: Setup) {
         }
     }
     drop(tokio::task::spawn_local(Rc::clone(&registry).sweep()));
-    follow(&mut setup.stages, &registry, &doors).await;
+    let mut observers = setup.observers.clone();
+    let watching = async {
+        // Nothing changes any more once the sender has gone.
+        while observers.changed().await.is_ok() {
+            let now = watched(&setup, &observers.borrow_and_update());
+            *worker.watched.borrow_mut() = now;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut stages = setup.stages.clone();
+    tokio::select! {
+        () = watching => {}
+        () = follow(&mut stages, &registry, &doors) => {}
+    }
     drop(setup.done);
+}
+
+/// How requests are observed from now on.
+fn watched(setup: &Setup, observers: &Observers) -> Rc<Watched> {
+    let points = setup.entries.iter().map(|shared| {
+        let name = &*shared.entry_point.name;
+        let settings = observers.settings.entry_points.get(name).unwrap_or(&shared.settings);
+        WatchedPoint { requests: setup.metrics.entry_point(name), observed: observed(settings) }
+    });
+    Rc::new(Watched {
+        access_log: observers.access_log.clone(),
+        tracing: observers.tracing.clone(),
+        needs_headers: setup.metrics.needs_headers(),
+        points: points.collect(),
+    })
 }
 
 /// When the sockets of an entry point are accepted on.
@@ -208,8 +235,6 @@ fn entry(worker: &Rc<Worker>, shared: &Shared, total: &Arc<AtomicUsize>) -> Entr
     Entry {
         worker: Rc::clone(worker),
         point: Arc::clone(&shared.entry_point),
-        requests: worker.metrics.entry_point(&shared.entry_point.name),
-        observed: observed(settings),
         counts: Rc::new(Counts {
             total: Arc::clone(total),
             entry_point: Arc::clone(&shared.open),

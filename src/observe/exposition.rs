@@ -93,7 +93,7 @@ impl Collector for Everything {
         self.process_wide(&mut encoder)?;
         self.connections_and_tls(&mut encoder)?;
         let scopes = metrics.alive(&metrics.scopes, Reader::Scrape);
-        let shown = metrics.scrape.shown;
+        let shown = metrics.shape().scrape.shown;
         for (on, family) in [
             (shown.entry_points, "entrypoint"),
             (shown.routers, "router"),
@@ -134,21 +134,20 @@ impl Everything {
             encoder,
             "wharf_access_log_dropped_lines",
             help,
-            metrics.dropped_lines.load(Relaxed),
+            metrics.lines.dropped.load(Relaxed),
         )?;
-        let unsent = metrics.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        let unsent = metrics.unsent();
         if !unsent.is_empty() {
             let help = "Spans and records that did not reach their OpenTelemetry collector";
             let name = "wharf_otlp_dropped";
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (signal, count) in &*unsent {
-                let (labels, count) = (vec![("signal", *signal)], count.load(Relaxed));
+            for (signal, count) in unsent {
+                let labels = vec![("signal", signal)];
                 family
                     .encode_family(&labels)?
                     .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
         }
-        drop(unsent);
         let connected = metrics.engine_connected.load(Relaxed);
         if connected >= 0 {
             gauge(encoder, "wharf_docker_connected", "1 while engine events come in", connected)?;
@@ -192,7 +191,7 @@ impl Everything {
             }
         }
         drop(orders);
-        if !metrics.scrape.shown.entry_points {
+        if !metrics.shape().scrape.shown.entry_points {
             return Ok(());
         }
         let help = "How many HTTP requests with TLS processed on an entrypoint, partitioned by TLS version and TLS cipher used";
@@ -240,15 +239,17 @@ impl Everything {
 
         let name = format!("traefik_{family}_request_duration_seconds");
         let help = format!("How long it took to process the request {on}, {by}");
+        let shape = self.0.shape();
         let mut histogram = encoder.encode_descriptor(&name, &help, None, MetricType::Histogram)?;
         for (scope, code, key, totals) in &series {
             let labels = key_labels(code, *key, &scope_labels(scope));
-            let view = &self.0.scrape;
+            let view = &shape.scrape;
             let bounds = view.bounds.iter().copied().chain([f64::INFINITY]);
-            let buckets: Vec<_> = bounds.zip(view.buckets(&totals.buckets)).collect();
+            let buckets: Vec<_> =
+                bounds.zip(view.buckets(&totals.bounds, &totals.buckets)).collect();
             histogram.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
                 totals.sum_seconds,
-                totals.count,
+                buckets.iter().map(|(_, count)| count).sum(),
                 &buckets,
                 None,
             )?;
@@ -303,11 +304,12 @@ impl Everything {
         help: &str,
         members: &[&(ScopeName, Arc<Scope>)],
     ) -> fmt::Result {
+        let shape = self.0.shape();
         let name = format!("traefik_{family}_requests");
         let mut counter = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
         for (scope_name, scope) in members {
             let own = scope_labels(scope_name);
-            if self.0.header_labels.is_empty() {
+            if shape.header_labels.is_empty() {
                 for (key, totals) in scope.cells() {
                     let code = key.code.to_string();
                     let labels = key_labels(&code, key, &own);
@@ -321,7 +323,7 @@ impl Everything {
             for (key, values, count) in scope.header_counts() {
                 let code = key.code.to_string();
                 let mut labels = key_labels(&code, key, &own);
-                let names = self.0.header_labels.iter().map(|(label, _)| &**label);
+                let names = shape.header_labels.iter().map(|label| &**label);
                 labels.extend(names.zip(values.iter().map(|value| &**value)));
                 counter
                     .encode_family(&labels)?

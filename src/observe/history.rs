@@ -105,6 +105,7 @@ fn p95(counts: &[u32; FINE_BUCKETS], requests: u32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::series::Counted;
     use std::time::Duration;
 
     use super::super::series::Key;
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_second_holds_what_ended_in_it() {
-        let scope = Arc::new(Scope::new(&Arc::from([1.0]), 1));
+        let scope = Arc::new(Scope::new(&Counted::by(&[1.0]), 1));
         let history = History::default();
         let scopes = [(Arc::from("web@docker"), Arc::clone(&scope))];
         history.tick(&scopes);
@@ -133,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_service_that_went_is_forgotten() {
-        let scope = Arc::new(Scope::new(&Arc::from([1.0]), 1));
+        let scope = Arc::new(Scope::new(&Counted::by(&[1.0]), 1));
         let history = History::default();
         history.tick(&[(Arc::from("a"), scope)]);
         history.tick(&[]);

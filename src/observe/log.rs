@@ -11,6 +11,7 @@ use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::{Registry, reload};
 
 use super::push::nanos;
 use super::rotate::{Policy, Sink};
@@ -18,17 +19,36 @@ use crate::otlp::{Queue, Record, Severity, Writer};
 use crate::problem::{Code, Origin, Problem};
 use crate::settings;
 
-static SINK: OnceLock<Mutex<Sink>> = OnceLock::new();
+/// The log of this process.
+static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Starts the log; with a queue, a collector is told, too. Call once; later calls change nothing. A level or format that nobody
-/// knows is returned as a problem and the default is used, as in Traefik.
+struct Log {
+    form: Mutex<Form>,
+    level: reload::Handle<LevelFilter, Registry>,
+}
+
+/// How lines are written, and where to.
+struct Form {
+    sink: Sink,
+    json: bool,
+    colour: bool,
+    /// What a collector is to be told.
+    records: Option<Queue>,
+}
+
+/// A log that can be begun: everything that can go wrong has gone well.
+pub struct Ready {
+    form: Form,
+    level: LevelFilter,
+    /// Values that nobody knows; the defaults are used, as in Traefik.
+    pub problems: Vec<Problem>,
+}
+
+/// Opens a log; with a queue, a collector is told, too.
 ///
 /// # Errors
 /// The file that can't be opened.
-pub fn init(
-    settings: Option<&settings::Log>,
-    records: Option<Queue>,
-) -> Result<Vec<Problem>, Problem> {
+pub fn open(settings: Option<&settings::Log>, records: Option<Queue>) -> Result<Ready, Problem> {
     let settings = settings.cloned().unwrap_or_default();
     let mut problems = Vec::new();
     let level = level(&settings.level).unwrap_or_else(|| {
@@ -53,18 +73,31 @@ pub fn init(
     })?;
     let colour =
         matches!(sink, Sink::Stdout) && !settings.no_color && std::io::stdout().is_terminal();
-    if SINK.set(Mutex::new(sink)).is_ok() {
-        let layer = Lines { json, colour, records }.with_filter(level);
+    Ok(Ready { form: Form { sink, json, colour, records }, level, problems })
+}
+
+/// Begins the log, or has the one that was begun go on like this. What another thread writes in
+/// this moment is in the one or the other, whole.
+pub fn begin(ready: Ready) {
+    let Ready { form, level, .. } = ready;
+    if let Some(log) = LOG.get() {
+        *log.form.lock().unwrap_or_else(PoisonError::into_inner) = form;
+        // It only fails when the subscriber has gone, which is there for ever.
+        let _ = log.level.reload(level);
+        return;
+    }
+    let (filter, handle) = reload::Layer::new(level);
+    if LOG.set(Log { form: Mutex::new(form), level: handle }).is_ok() {
+        let layer = Lines.with_filter(filter);
         // Somebody else's subscriber (a test's) stays in force.
         let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer));
     }
-    Ok(problems)
 }
 
 /// Opens the log file anew (SIGUSR1).
 pub fn reopen() {
-    let Some(sink) = SINK.get() else { return };
-    let result = sink.lock().unwrap_or_else(PoisonError::into_inner).reopen();
+    let Some(log) = LOG.get() else { return };
+    let result = log.form.lock().unwrap_or_else(PoisonError::into_inner).sink.reopen();
     if let Err(error) = result {
         tracing::error!(%error, "log file can't be reopened");
     }
@@ -92,12 +125,7 @@ fn level(name: &str) -> Option<LevelFilter> {
     })
 }
 
-struct Lines {
-    json: bool,
-    colour: bool,
-    /// What a collector is to be told.
-    records: Option<Queue>,
-}
+struct Lines;
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
@@ -106,21 +134,22 @@ impl<S: Subscriber> Layer<S> for Lines {
         if !metadata.target().starts_with("wharf") && *metadata.level() > Level::WARN {
             return;
         }
+        let Some(log) = LOG.get() else { return };
         let mut fields = Fields::default();
         event.record(&mut fields);
-        if let Some(records) = &self.records {
-            records.put(record(*metadata.level(), &fields), 1);
-        }
         let now = OffsetDateTime::now_utc();
         let now = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default();
-        let line = if self.json {
+        let mut form = log.form.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(records) = &form.records {
+            records.put(record(*metadata.level(), &fields), 1);
+        }
+        let line = if form.json {
             json_line(*metadata.level(), &now, &fields)
         } else {
-            common_line(*metadata.level(), &now, &fields, self.colour)
+            common_line(*metadata.level(), &now, &fields, form.colour)
         };
-        let Some(sink) = SINK.get() else { return };
         // A log that can't be written must not stop the proxy.
-        let _ = sink.lock().unwrap_or_else(PoisonError::into_inner).write(line.as_bytes());
+        let _ = form.sink.write(line.as_bytes());
     }
 }
 

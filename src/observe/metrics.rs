@@ -5,11 +5,15 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
+use http::HeaderName;
+
+use super::access_log::Tally;
 use super::conventions::{Durations, Side, Took, without_path};
 use super::generations::Generations;
 use super::history::History;
 use super::kept::{Kept, Reader, keep, sweep};
-use super::series::{Key, Scope};
+use super::series::{Counted, Key, Scope};
 use super::servers::{Holding, Servers, Waits};
 use super::view::{View, Views, views};
 use crate::message::{Protocol, TlsInfo};
@@ -46,7 +50,6 @@ struct Handle {
     /// Of services.
     retries: Option<Arc<AtomicU64>>,
     holding: Option<Holding>,
-    header_labels: Arc<[http::HeaderName]>,
     /// Of what is sent to servers.
     sent: Option<Arc<Durations>>,
 }
@@ -64,7 +67,7 @@ impl Requests {
 
     /// Whether records need the request's headers.
     pub fn needs_headers(&self) -> bool {
-        self.0.as_ref().is_some_and(|handle| !handle.header_labels.is_empty())
+        self.0.as_ref().is_some_and(|handle| handle.scope.needs_headers())
     }
 
     /// Counts a request that is sent to a service again.
@@ -102,23 +105,12 @@ impl Requests {
     pub fn record(&self, worker: usize, sample: &Sample<'_>) {
         let Some(handle) = &self.0 else { return };
         let key = Key::new(sample.code, sample.method, sample.protocol);
-        let values = match sample.headers {
-            Some(headers) if !handle.header_labels.is_empty() => {
-                Some(handle.header_labels.iter().map(|name| header_value(headers, name)).collect())
-            }
-            _ => None,
-        };
         let bytes = (sample.request_bytes, sample.response_bytes);
-        handle.scope.record(worker, key, sample.duration, bytes, values);
+        handle.scope.record(worker, key, sample.duration, bytes, sample.headers);
         if let Some(tls) = sample.tls {
             handle.scope.came_over(tls.version, tls.cipher);
         }
     }
-}
-
-fn header_value(headers: &http::HeaderMap, name: &http::HeaderName) -> Box<str> {
-    let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.get(..128).unwrap_or(value).into()
 }
 
 /// A scope's place in the exposition.
@@ -150,24 +142,52 @@ impl Gauge {
     }
 }
 
-/// All metrics of the process.
+/// What the settings say of the metrics. It may change while requests are counted.
 #[derive(Debug)]
-pub struct Metrics {
-    /// All bounds that anybody wants of the histograms.
-    bounds: Arc<[f64]>,
-    pub(super) header_labels: Arc<[(String, http::HeaderName)]>,
-    header_names: Arc<[http::HeaderName]>,
+pub(super) struct Shape {
+    /// What every scope counts by.
+    counted: Counted,
+    /// The labels' names, in the order of the fields that they are taken from.
+    pub(super) header_labels: Arc<[String]>,
     /// What `/metrics` shows.
     pub(super) scrape: View,
     /// What a collector is told.
     pub(super) push: View,
+    /// Who reads these metrics, as bits of [`Reader`].
+    readers: u8,
+    add_internals: bool,
+}
+
+impl Shape {
+    fn new(settings: &settings::Metrics) -> Self {
+        let Views { bounds, scrape, push } = views(settings);
+        let prometheus = settings.prometheus.clone().unwrap_or_default();
+        let (is_scraped, is_pushed) = (settings.prometheus.is_some(), settings.otlp.is_some());
+        let readers = [(is_scraped, Reader::Scrape), (is_pushed, Reader::Push)];
+        let readers = readers.iter().filter(|(is_there, _)| *is_there);
+        let labels = prometheus.header_labels.into_iter();
+        let labels =
+            labels.filter_map(|(label, header)| Some((label, header.parse::<HeaderName>().ok()?)));
+        let (labels, headers): (Vec<_>, Vec<_>) = labels.unzip();
+        Self {
+            counted: Counted { bounds: bounds.into(), headers: headers.into() },
+            header_labels: labels.into(),
+            scrape,
+            push,
+            readers: readers.fold(0, |bits, (_, reader)| bits | *reader as u8),
+            add_internals: settings.add_internals,
+        }
+    }
+}
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    shape: ArcSwap<Shape>,
     /// Under the names of OpenTelemetry's conventions: requests that came, and that were sent.
     pub(super) served: Option<Durations>,
     pub(super) sent: Option<Arc<Durations>>,
-    /// Who reads these metrics, as bits of [`Reader`].
-    readers: u8,
     workers: usize,
-    add_internals: bool,
     pub(super) scopes: Kept<ScopeName, Scope>,
     pub(super) server_up: Kept<(Arc<str>, Arc<str>), AtomicI64>,
     pub(super) retries: Kept<Arc<str>, AtomicU64>,
@@ -182,9 +202,9 @@ pub struct Metrics {
     pub(super) panics: AtomicU64,
     /// Orders for certificates by resolver, and whether they gave one.
     pub(super) orders: Mutex<BTreeMap<(Arc<str>, bool), u64>>,
-    pub(super) dropped_lines: AtomicU64,
+    pub(super) lines: Tally,
     /// Of what waits for collectors, by signal.
-    pub(super) unsent: Mutex<Vec<(&'static str, Arc<AtomicU64>)>>,
+    unsent: Mutex<Vec<(&'static str, Arc<AtomicU64>)>>,
     pub(super) engine_connected: AtomicI64,
     pub(super) engine_calls: AtomicU64,
     pub(super) started: SystemTime,
@@ -201,31 +221,14 @@ impl Metrics {
     /// Metrics for that many workers. Services are counted even when nobody is told of metrics,
     /// since the dashboard shows them.
     pub fn new(settings: &settings::Metrics, workers: usize) -> Arc<Self> {
-        let Views { bounds, scrape, push } = views(settings);
-        let prometheus = settings.prometheus.clone().unwrap_or_default();
-        let (is_scraped, is_pushed) = (settings.prometheus.is_some(), settings.otlp.is_some());
-        let durations = |side, bounds: &[f64]| Durations::new(side, bounds, workers);
-        let readers = [(is_scraped, Reader::Scrape), (is_pushed, Reader::Push)];
-        let readers = readers.iter().filter(|(is_there, _)| *is_there);
-        let labels: Vec<_> = prometheus
-            .header_labels
-            .iter()
-            .filter_map(|(label, header)| Some((label.clone(), header.parse().ok()?)))
-            .collect();
+        let shape = Shape::new(settings);
+        let is_pushed = settings.otlp.is_some();
+        let durations = |side| Durations::new(side, &shape.push.bounds, workers);
         Arc::new(Self {
-            bounds: bounds.into(),
-            header_names: labels
-                .iter()
-                .map(|(_, name): &(_, http::HeaderName)| name.clone())
-                .collect(),
-            header_labels: labels.into(),
-            scrape,
-            served: is_pushed.then(|| durations(Side::Server, &push.bounds)),
-            sent: is_pushed.then(|| Arc::new(durations(Side::Client, &push.bounds))),
-            push,
-            readers: readers.fold(0, |bits, (_, reader)| bits | *reader as u8),
+            served: is_pushed.then(|| durations(Side::Server)),
+            sent: is_pushed.then(|| Arc::new(durations(Side::Client))),
+            shape: ArcSwap::from_pointee(shape),
             workers,
-            add_internals: settings.add_internals,
             scopes: Kept::default(),
             server_up: Kept::default(),
             retries: Kept::default(),
@@ -239,7 +242,7 @@ impl Metrics {
             last_reload: AtomicI64::new(0),
             panics: AtomicU64::new(0),
             orders: Mutex::default(),
-            dropped_lines: AtomicU64::new(0),
+            lines: Tally::default(),
             unsent: Mutex::default(),
             engine_connected: AtomicI64::new(-1),
             engine_calls: AtomicU64::new(0),
@@ -248,23 +251,41 @@ impl Metrics {
         })
     }
 
+    /// Counts and shows by these settings from now on. Counters go on; histograms whose bounds are
+    /// others begin anew. Whom a collector is told about is not changed by this.
+    pub fn change(&self, settings: &settings::Metrics) {
+        let shape = Shape::new(settings);
+        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        if shape.counted != self.shape.load().counted {
+            for entry in scopes.values_mut() {
+                entry.value.count_by(&shape.counted);
+            }
+        }
+        self.shape.store(Arc::new(shape));
+    }
+
+    /// What the settings say.
+    pub(super) fn shape(&self) -> arc_swap::Guard<Arc<Shape>> {
+        self.shape.load()
+    }
+
     /// What of these is alive, and what was not yet told for the last time.
     pub(super) fn alive<K: Ord + Clone, T>(
         &self,
         map: &Kept<K, T>,
         reader: Reader,
     ) -> Vec<(K, Arc<T>)> {
-        sweep(map, reader, self.readers)
+        sweep(map, reader, self.shape().readers)
     }
 
     /// Whether requests to internal services count.
     pub fn counts_internals(&self) -> bool {
-        self.add_internals
+        self.shape().add_internals
     }
 
     /// Whether records need the request's headers.
     pub fn needs_headers(&self) -> bool {
-        !self.header_names.is_empty()
+        !self.shape().header_labels.is_empty()
     }
 
     /// Whether [`Metrics::served`] counts.
@@ -280,7 +301,8 @@ impl Metrics {
     }
 
     fn requests(&self, name: &ScopeName) -> Requests {
-        let scope = keep(&self.scopes, name, || Scope::new(&self.bounds, self.workers));
+        let make = || Scope::new(&self.shape().counted, self.workers);
+        let scope = keep(&self.scopes, name, make);
         let (retries, holding) = match name {
             ScopeName::Service(service) => {
                 (Some(self.retries(service)), Some(self.holding(service)))
@@ -288,13 +310,13 @@ impl Metrics {
             ScopeName::EntryPoint(_) | ScopeName::Router { .. } => (None, None),
         };
         let sent = retries.as_ref().and(self.sent.as_ref()).map(Arc::clone);
-        let header_labels = Arc::clone(&self.header_names);
-        Requests(Some(Handle { scope, retries, holding, header_labels, sent }))
+        Requests(Some(Handle { scope, retries, holding, sent }))
     }
 
     /// Handles of an entry point.
     pub fn entry_point(&self, name: &str) -> Requests {
-        if !(self.scrape.shown.entry_points || self.push.shown.entry_points) {
+        let shape = self.shape();
+        if !(shape.scrape.shown.entry_points || shape.push.shown.entry_points) {
             return Requests::off();
         }
         self.requests(&ScopeName::EntryPoint(name.into()))
@@ -302,7 +324,8 @@ impl Metrics {
 
     /// Handles of a router and its service, qualified names.
     pub fn router(&self, router: &str, service: &str) -> Requests {
-        if !(self.scrape.shown.routers || self.push.shown.routers) {
+        let shape = self.shape();
+        if !(shape.scrape.shown.routers || shape.push.shown.routers) {
             return Requests::off();
         }
         self.requests(&ScopeName::Router { router: router.into(), service: service.into() })
@@ -368,15 +391,24 @@ impl Metrics {
         self.panics.fetch_add(1, Relaxed);
     }
 
-    /// Counts access log lines that were dropped because the writer is behind.
-    pub fn dropped_lines(&self, lines: u64) {
-        self.dropped_lines.store(lines, Relaxed);
+    /// What the access log counts.
+    pub fn lines(&self) -> Tally {
+        self.lines.clone()
     }
 
     /// Shows how much of a signal was dropped on its way to a collector.
     pub fn show_unsent(&self, signal: &'static str, dropped: Arc<AtomicU64>) {
         let mut unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner);
         unsent.push((signal, dropped));
+    }
+
+    /// How much of each signal was dropped so far, whoever its collectors were.
+    pub(super) fn unsent(&self) -> BTreeMap<&'static str, u64> {
+        let mut sums = BTreeMap::new();
+        for (signal, count) in &*self.unsent.lock().unwrap_or_else(PoisonError::into_inner) {
+            *sums.entry(*signal).or_default() += count.load(Relaxed);
+        }
+        sums
     }
 
     /// Says whether the engine's events come in, and how many calls it got so far.

@@ -19,7 +19,7 @@ mod servers;
 mod traces;
 mod view;
 
-pub use access_log::{AccessLog, Captured, Line};
+pub use access_log::{AccessLog, Captured, Line, Tally};
 pub use conventions::Took;
 pub use exposition::Exposition;
 pub use generations::{GenerationCounts, GenerationSeries};

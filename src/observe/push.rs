@@ -36,7 +36,7 @@ impl Metrics {
         self.push_process(&mut out);
         self.push_connections(&mut out);
         let scopes = self.alive(&self.scopes, Reader::Push);
-        let shown = self.push.shown;
+        let shown = self.shape().push.shown;
         for (is_shown, family, on) in [
             (shown.entry_points, "entrypoint", "on an entry point"),
             (shown.routers, "router", "on a router"),
@@ -68,7 +68,7 @@ impl Metrics {
         let about = "Panics that cost a connection";
         counter("wharf_panics_total", about, self.panics.load(Relaxed));
         let about = "Access log lines that were dropped, the log being too slow";
-        counter("wharf_access_log_dropped_lines_total", about, self.dropped_lines.load(Relaxed));
+        counter("wharf_access_log_dropped_lines_total", about, self.lines.dropped.load(Relaxed));
         let last = self.last_reload.load(Relaxed);
         let name = "traefik_config_last_reload_success";
         // Seconds since 1970. The unit is Traefik's, and part of the name at some collectors.
@@ -82,11 +82,10 @@ impl Metrics {
                 metric.number(NONE, since, float(connected.cast_unsigned()));
             });
         }
-        let unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner);
         let about = "Spans and records that did not reach their collector";
         out.counter("wharf_otlp_dropped_total", about, |metric| {
-            for (signal, count) in &*unsent {
-                metric.number(&[("signal", *signal)], since, float(count.load(Relaxed)));
+            for (signal, count) in self.unsent() {
+                metric.number(&[("signal", signal)], since, float(count));
             }
         });
     }
@@ -168,13 +167,14 @@ impl Metrics {
     }
 
     fn durations(&self, metric: &mut Metric, one: &Series<'_>) {
+        let shape = self.shape();
         let data = Distribution {
             sum: one.totals.sum_seconds,
             range: one.totals.range_seconds,
-            counts: &self.push.buckets(&one.totals.buckets),
-            bounds: &self.push.bounds,
+            counts: &shape.push.buckets(&one.totals.bounds, &one.totals.buckets),
+            bounds: &shape.push.bounds,
         };
-        metric.distribution(&one.labels(), one.since, &data);
+        metric.distribution(&one.labels(), nanos(one.totals.started), &data);
     }
 
     /// Those of entry points are counted by connection.

@@ -1,10 +1,13 @@
 //! The counters behind one entry point, router or service: lock-free on the request path,
 //! one shard per worker, summed when somebody looks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, HeaderName};
 
 use crate::message::Protocol;
 
@@ -94,16 +97,37 @@ pub(super) struct Cell {
     shards: Box<[Shard]>,
 }
 
+#[cfg(test)]
+impl Counted {
+    pub(super) fn by(bounds: &[f64]) -> Self {
+        Self { bounds: bounds.into(), headers: Arc::default() }
+    }
+}
+
 /// A cell's sums over all workers.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Totals {
+    /// Requests since the scope began, whatever they were counted by.
     pub(super) count: u64,
+    pub(super) request_bytes: u64,
+    pub(super) response_bytes: u64,
+    /// When what follows began: with the scope, or with its present bounds.
+    pub(super) started: SystemTime,
     pub(super) sum_seconds: f64,
     /// The shortest and the longest.
     pub(super) range_seconds: (f64, f64),
-    pub(super) request_bytes: u64,
-    pub(super) response_bytes: u64,
+    pub(super) bounds: Arc<[f64]>,
+    /// One more than there are bounds.
     pub(super) buckets: Vec<u64>,
+}
+
+/// What every scope counts by.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Counted {
+    /// All bounds that anybody wants of the histograms, ascending.
+    pub(super) bounds: Arc<[f64]>,
+    /// The request headers that `headerLabels` name.
+    pub(super) headers: Arc<[HeaderName]>,
 }
 
 impl Cell {
@@ -142,8 +166,17 @@ impl Cell {
         }
     }
 
-    pub(super) fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
+    fn totals(&self, counting: &Counting) -> Totals {
+        let mut totals = Totals {
+            count: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            started: counting.started,
+            sum_seconds: 0.0,
+            range_seconds: (0.0, 0.0),
+            bounds: Arc::clone(&counting.by.bounds),
+            buckets: Vec::new(),
+        };
         let (mut least, mut most) = (u64::MAX, 0);
         for shard in &self.shards {
             totals.sum_seconds += Duration::from_nanos(shard.sum_nanos.load(Relaxed)).as_secs_f64();
@@ -163,17 +196,29 @@ impl Cell {
     }
 }
 
-/// All series of one entry point, router or service.
+/// The series of a scope by one set of bounds and headers.
 #[derive(Debug)]
-pub(super) struct Scope {
-    /// When its counts began.
-    pub(super) started: SystemTime,
-    bounds: Arc<[f64]>,
+struct Counting {
+    started: SystemTime,
+    by: Counted,
     workers: usize,
     slots: [OnceLock<Arc<Cell>>; SLOTS],
     more: RwLock<HashMap<Key, Arc<Cell>>>,
     /// Counts by the values of `headerLabels`.
     by_header: RwLock<HashMap<(Key, HeaderValues), Arc<AtomicU64>>>,
+}
+
+/// What was counted by other bounds before: requests, and the bytes of both bodies.
+type Earlier = BTreeMap<Key, (u64, u64, u64)>;
+
+/// All series of one entry point, router or service.
+#[derive(Debug)]
+pub(super) struct Scope {
+    /// When its counts began.
+    pub(super) started: SystemTime,
+    counting: ArcSwap<Counting>,
+    /// Those before the present one; a request may just be counted by the last of them.
+    retired: Mutex<(Earlier, Vec<Arc<Counting>>)>,
     /// Requests by TLS version and cipher suite.
     tls: [(OnceLock<TlsKind>, AtomicU64); TLS_KINDS],
     fine: Box<[Fine]>,
@@ -187,22 +232,124 @@ struct Fine {
     buckets: [AtomicU32; FINE_BUCKETS],
 }
 
+impl Counting {
+    fn new(by: &Counted, workers: usize) -> Self {
+        Self {
+            started: SystemTime::now(),
+            by: by.clone(),
+            workers,
+            slots: std::array::from_fn(|_| OnceLock::new()),
+            more: RwLock::default(),
+            by_header: RwLock::default(),
+        }
+    }
+
+    fn record(
+        &self,
+        worker: usize,
+        key: Key,
+        duration: Duration,
+        bytes: (u64, u64),
+        headers: Option<&HeaderMap>,
+    ) {
+        let seconds = duration.as_secs_f64();
+        let bucket = self.by.bounds.iter().position(|bound| seconds <= *bound);
+        let bucket = bucket.unwrap_or(self.by.bounds.len());
+        self.with_cell(key, |cell| cell.add(worker, bucket, duration, bytes));
+        if let Some(headers) = headers.filter(|_| !self.by.headers.is_empty()) {
+            let values = self.by.headers.iter().map(|name| header_value(headers, name));
+            self.count_by_header(key, values.collect());
+        }
+    }
+
+    fn with_cell(&self, key: Key, add: impl FnOnce(&Cell)) {
+        let start = key.slot();
+        // Two places per key: enough for nearly all, and never a walk.
+        for slot in [start, (start + 1) % SLOTS] {
+            let Some(slot) = self.slots.get(slot) else { continue };
+            let cell =
+                slot.get_or_init(|| Arc::new(Cell::new(key, self.workers, self.by.bounds.len())));
+            if cell.key == key {
+                return add(cell);
+            }
+        }
+        if let Some(cell) = self.more.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return add(cell);
+        }
+        let mut more = self.more.write().unwrap_or_else(PoisonError::into_inner);
+        let cell = more
+            .entry(key)
+            .or_insert_with(|| Arc::new(Cell::new(key, self.workers, self.by.bounds.len())));
+        add(cell);
+    }
+
+    fn count_by_header(&self, key: Key, values: HeaderValues) {
+        let name = (key, values);
+        let known =
+            self.by_header.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        if let Some(count) = known {
+            count.fetch_add(1, Relaxed);
+            return;
+        }
+        let mut map = self.by_header.write().unwrap_or_else(PoisonError::into_inner);
+        let name = if map.len() < MAX_HEADER_SETS {
+            name
+        } else {
+            // Clients choose these values: past the bound they share one series.
+            (key, name.1.iter().map(|_| Box::from("other")).collect())
+        };
+        map.entry(name).or_default().fetch_add(1, Relaxed);
+    }
+
+    /// All series seen so far, in no order.
+    fn cells(&self) -> Vec<(Key, Totals)> {
+        let slots = self.slots.iter().filter_map(OnceLock::get).map(Arc::clone);
+        let more = self.more.read().unwrap_or_else(PoisonError::into_inner);
+        let cells = slots.chain(more.values().cloned());
+        let mut cells: Vec<_> = cells.map(|cell| (cell.key, cell.totals(self))).collect();
+        // A slot is initialised before its first count.
+        cells.retain(|(_, totals)| totals.count > 0);
+        cells
+    }
+}
+
+fn header_value(headers: &HeaderMap, name: &HeaderName) -> Box<str> {
+    let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.get(..128).unwrap_or(value).into()
+}
+
 impl Scope {
-    pub(super) fn new(bounds: &Arc<[f64]>, workers: usize) -> Self {
+    pub(super) fn new(by: &Counted, workers: usize) -> Self {
         let fine = || Fine {
             errors: AtomicU64::new(0),
             buckets: std::array::from_fn(|_| AtomicU32::new(0)),
         };
         Self {
             started: SystemTime::now(),
-            bounds: Arc::clone(bounds),
-            workers,
-            slots: std::array::from_fn(|_| OnceLock::new()),
-            more: RwLock::default(),
-            by_header: RwLock::default(),
+            counting: ArcSwap::from_pointee(Counting::new(by, workers)),
+            retired: Mutex::default(),
             tls: std::array::from_fn(|_| (OnceLock::new(), AtomicU64::new(0))),
             fine: (0..workers.max(1)).map(|_| fine()).collect(),
         }
+    }
+
+    /// Counts by others from now on: histograms begin anew, counters go on.
+    pub(super) fn count_by(&self, by: &Counted) {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let (earlier, last) = &mut *retired;
+        // Nobody counts by these any more: their sums are all that is needed.
+        let (idle, busy) = last.drain(..).partition(|one| Arc::strong_count(one) == 1);
+        *last = busy;
+        let idle: Vec<Arc<Counting>> = idle;
+        for (key, totals) in idle.iter().flat_map(|one| one.cells()) {
+            add(earlier.entry(key).or_default(), &totals);
+        }
+        last.push(self.counting.swap(Arc::new(Counting::new(by, self.fine.len()))));
+    }
+
+    /// Whether records need the request's headers.
+    pub(super) fn needs_headers(&self) -> bool {
+        !self.counting.load().by.headers.is_empty()
     }
 
     pub(super) fn record(
@@ -211,15 +358,9 @@ impl Scope {
         key: Key,
         duration: Duration,
         bytes: (u64, u64),
-        headers: Option<HeaderValues>,
+        headers: Option<&HeaderMap>,
     ) {
-        let seconds = duration.as_secs_f64();
-        let bucket = self.bounds.iter().position(|bound| seconds <= *bound);
-        let bucket = bucket.unwrap_or(self.bounds.len());
-        self.with_cell(key, |cell| cell.add(worker, bucket, duration, bytes));
-        if let Some(values) = headers {
-            self.count_by_header(key, values);
-        }
+        self.counting.load().record(worker, key, duration, bytes, headers);
         let Some(fine) = self.fine.get(worker % self.fine.len().max(1)) else { return };
         if let Some(count) = fine.buckets.get(fine_bucket(duration)) {
             count.fetch_add(1, Relaxed);
@@ -247,60 +388,28 @@ impl Scope {
         kinds
     }
 
-    fn with_cell(&self, key: Key, add: impl FnOnce(&Cell)) {
-        let start = key.slot();
-        // Two places per key: enough for nearly all, and never a walk.
-        for slot in [start, (start + 1) % SLOTS] {
-            let Some(slot) = self.slots.get(slot) else { continue };
-            let cell =
-                slot.get_or_init(|| Arc::new(Cell::new(key, self.workers, self.bounds.len())));
-            if cell.key == key {
-                return add(cell);
-            }
-        }
-        if let Some(cell) = self.more.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return add(cell);
-        }
-        let mut more = self.more.write().unwrap_or_else(PoisonError::into_inner);
-        let cell = more
-            .entry(key)
-            .or_insert_with(|| Arc::new(Cell::new(key, self.workers, self.bounds.len())));
-        add(cell);
-    }
-
-    fn count_by_header(&self, key: Key, values: HeaderValues) {
-        let name = (key, values);
-        let known =
-            self.by_header.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
-        if let Some(count) = known {
-            count.fetch_add(1, Relaxed);
-            return;
-        }
-        let mut map = self.by_header.write().unwrap_or_else(PoisonError::into_inner);
-        let name = if map.len() < MAX_HEADER_SETS {
-            name
-        } else {
-            // Clients choose these values: past the bound they share one series.
-            (key, name.1.iter().map(|_| Box::from("other")).collect())
-        };
-        map.entry(name).or_default().fetch_add(1, Relaxed);
-    }
-
-    /// All series seen so far, ordered.
+    /// All series seen so far, ordered. Those that were only seen by other bounds have counts,
+    /// and empty histograms.
     pub(super) fn cells(&self) -> Vec<(Key, Totals)> {
-        let slots = self.slots.iter().filter_map(OnceLock::get).map(Arc::clone);
-        let more = self.more.read().unwrap_or_else(PoisonError::into_inner);
-        let mut cells: Vec<_> =
-            slots.chain(more.values().cloned()).map(|cell| (cell.key, cell.totals())).collect();
-        // A slot is initialised before its first count.
-        cells.retain(|(_, totals)| totals.count > 0);
-        cells.sort_by_key(|(key, _)| *key);
-        cells
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let counting = self.counting.load_full();
+        let mut cells: BTreeMap<Key, Totals> = counting.cells().into_iter().collect();
+        let last = retired.1.iter().flat_map(|one| one.cells());
+        let last = last.map(|(key, totals)| (key, sums(&totals)));
+        for (key, before) in retired.0.iter().map(|(key, sums)| (*key, *sums)).chain(last) {
+            let none = || Cell::new(key, 0, counting.by.bounds.len()).totals(&counting);
+            let totals = cells.entry(key).or_insert_with(none);
+            totals.count += before.0;
+            totals.request_bytes += before.1;
+            totals.response_bytes += before.2;
+        }
+        cells.into_iter().collect()
     }
 
     /// Counts by values of `headerLabels`.
     pub(super) fn header_counts(&self) -> Vec<(Key, HeaderValues, u64)> {
-        let map = self.by_header.read().unwrap_or_else(PoisonError::into_inner);
+        let counting = self.counting.load();
+        let map = counting.by_header.read().unwrap_or_else(PoisonError::into_inner);
         let mut counts: Vec<_> = map
             .iter()
             .map(|((key, values), count)| (*key, values.clone(), count.load(Relaxed)))
@@ -320,6 +429,15 @@ impl Scope {
         }
         totals
     }
+}
+
+fn sums(totals: &Totals) -> (u64, u64, u64) {
+    (totals.count, totals.request_bytes, totals.response_bytes)
+}
+
+fn add(sum: &mut (u64, u64, u64), totals: &Totals) {
+    let (count, request_bytes, response_bytes) = sums(totals);
+    *sum = (sum.0 + count, sum.1 + request_bytes, sum.2 + response_bytes);
 }
 
 /// What the dashboard plots, since the start of the process.
@@ -359,7 +477,7 @@ mod tests {
 
     #[test]
     fn counts_of_all_workers_are_summed_by_status_and_method() {
-        let scope = Scope::new(&Arc::from([0.1, 1.0]), 2);
+        let scope = Scope::new(&Counted::by(&[0.1, 1.0]), 2);
         for (worker, code, millis) in [(0, 200, 50), (1, 200, 500), (1, 200, 5000), (0, 404, 1)] {
             let key = key(code, &http::Method::GET);
             scope.record(worker, key, Duration::from_millis(millis), (10, 20), None);
@@ -377,13 +495,35 @@ mod tests {
 
     #[test]
     fn more_combinations_than_slots_are_all_counted() {
-        let scope = Scope::new(&Arc::from([1.0]), 1);
+        let scope = Scope::new(&Counted::by(&[1.0]), 1);
         for code in 200..600 {
             let key = key(code, &http::Method::GET);
             scope.record(0, key, Duration::from_millis(1), (0, 0), None);
         }
 
         assert_eq!(scope.cells().len(), 400);
+    }
+
+    #[test]
+    fn with_other_bounds_counters_go_on_and_histograms_begin_anew() {
+        let scope = Scope::new(&Counted::by(&[1.0]), 1);
+        let (get, post) = (key(200, &http::Method::GET), key(200, &http::Method::POST));
+        let record = |key| scope.record(0, key, Duration::from_millis(100), (1, 2), None);
+        record(get);
+        record(post);
+        for bounds in [&[0.05, 0.5][..], &[0.5][..], &[0.05, 0.5][..]] {
+            scope.count_by(&Counted::by(bounds));
+            record(get);
+        }
+
+        let cells = scope.cells();
+
+        let counts: Vec<_> = cells.iter().map(|(_, totals)| totals.count).collect();
+        assert_eq!(counts, [4, 1]);
+        assert_eq!((cells[0].1.request_bytes, cells[0].1.response_bytes), (4, 8));
+        assert_eq!(cells[0].1.buckets, [0, 1, 0]);
+        assert_eq!(cells[1].1.buckets, [0, 0, 0]);
+        assert!(scope.retired.lock().unwrap().1.len() < 3);
     }
 
     #[test]

@@ -17,24 +17,21 @@ pub(super) struct View {
     pub(super) shown: Shown,
     /// Upper bounds in seconds, ascending.
     pub(super) bounds: Box<[f64]>,
-    /// How many of the common buckets lie below each bound.
-    ends: Box<[usize]>,
 }
 
 impl View {
-    /// A view by the bounds that the user wrote; `common` are those that are counted by.
-    pub(super) fn new(shown: Shown, written: &[f64], common: &[f64]) -> Self {
-        let bounds = merged(&[written]);
-        let end = |bound: &f64| common.iter().filter(|each| *each <= bound).count();
-        Self { shown, ends: bounds.iter().map(end).collect(), bounds: bounds.into() }
+    /// A view by the bounds that the user wrote.
+    pub(super) fn new(shown: Shown, written: &[f64]) -> Self {
+        Self { shown, bounds: merged(&[written]).into() }
     }
 
-    /// The counts of the common buckets, by this view's bounds and for what is above them.
-    pub(super) fn buckets(&self, common: &[u64]) -> Vec<u64> {
-        let ends = self.ends.iter().copied().chain([common.len()]);
+    /// The counts by the common bounds, by this view's and for what is above them.
+    pub(super) fn buckets(&self, common: &[f64], counts: &[u64]) -> Vec<u64> {
+        let below = |bound: &f64| common.iter().filter(|each| *each <= bound).count();
+        let ends = self.bounds.iter().map(below).chain([counts.len()]);
         let mut from = 0;
         ends.map(|end| {
-            let part = common.get(from..end).unwrap_or_default();
+            let part = counts.get(from..end).unwrap_or_default();
             from = end;
             part.iter().sum()
         })
@@ -65,14 +62,14 @@ pub(super) fn views(settings: &settings::Metrics) -> Views {
         routers: is_scraped && prometheus.add_routers_labels,
         services: is_scraped && prometheus.add_services_labels,
     };
-    let scrape = View::new(shown, &prometheus.buckets, &bounds);
+    let scrape = View::new(shown, &prometheus.buckets);
     let push = otlp.map_or_else(View::default, |otlp| {
         let shown = Shown {
             entry_points: otlp.add_entry_points_labels,
             routers: otlp.add_routers_labels,
             services: otlp.add_services_labels,
         };
-        View::new(shown, &otlp.explicit_boundaries, &bounds)
+        View::new(shown, &otlp.explicit_boundaries)
     });
     Views { bounds, scrape, push }
 }
@@ -96,10 +93,10 @@ mod tests {
         assert_eq!(common, [0.05, 0.1, 1.0, 5.0]);
         let counts = [1, 2, 4, 8, 16];
 
-        let view = |written: &[f64]| View::new(Shown::default(), written, &common);
+        let view = |written: &[f64]| View::new(Shown::default(), written).buckets(&common, &counts);
 
-        assert_eq!(view(&[0.1, 5.0]).buckets(&counts), [3, 12, 16]);
-        assert_eq!(view(&[1.0, 0.05, 0.1]).buckets(&counts), [1, 2, 4, 24]);
-        assert_eq!(view(&[]).buckets(&counts), [31]);
+        assert_eq!(view(&[0.1, 5.0]), [3, 12, 16]);
+        assert_eq!(view(&[1.0, 0.05, 0.1]), [1, 2, 4, 24]);
+        assert_eq!(view(&[]), [31]);
     }
 }

@@ -1,6 +1,8 @@
 //! The static configuration: typed, with Traefik's names and defaults. Read once at
-//! start from one source (file, else flags, else environment) and never changed.
+//! start from one source (file, else flags, else environment), and again when that is asked for;
+//! what is in force is replaced as a whole and never changed.
 
+mod change;
 mod check;
 mod duration;
 mod entry_point;
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::tree;
 
+pub use change::{Compared, Difference, Needs, compare, needs};
 pub use duration::{DurationError, GoDuration};
 pub use entry_point::{
     AliasStrategy, EncodedCharacters, EntryPoint, EntryPointHttp, EntryPointTls, ForwardedHeaders,
@@ -310,6 +313,8 @@ pub struct Wharf {
     /// Keep containers of different Compose projects out of each other's services, also where
     /// they define them alike.
     pub isolate_projects: bool,
+    /// Take over the static configuration's file when it changes.
+    pub watch: bool,
 }
 
 /// What becomes of a name that unrelated containers define with different settings.
@@ -335,6 +340,7 @@ impl Default for Wharf {
             upgrade_timeout: GoDuration::from_secs(3600),
             conflicts: Conflicts::KeepFirst,
             isolate_projects: false,
+            watch: true,
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct Read {
     pub settings: Settings,
     /// Where from: a file's path, `flags`, `environment variables` or `defaults`.
     pub source: String,
+    /// The file, if it is from one.
+    pub file: Option<PathBuf>,
     /// Warnings only.
     pub warnings: Vec<Problem>,
 }
@@ -64,7 +66,7 @@ pub fn part(arguments: &[String]) -> (Vec<String>, Vec<String>) {
 pub fn read(start: &Start) -> Result<Read, Vec<Problem>> {
     let schema = Schema::new(options());
     let mut problems = Vec::new();
-    let (mut node, source) = choose(start, &schema, &mut problems);
+    let (mut node, source, file) = choose(start, &schema, &mut problems);
     refuse(&schema, &mut node, &mut problems);
     let settings = tree::decode::<Settings>(&node, &mut problems);
     let settings = settings.map(|mut settings| {
@@ -74,12 +76,16 @@ pub fn read(start: &Start) -> Result<Read, Vec<Problem>> {
     let (errors, warnings): (Vec<_>, Vec<_>) =
         problems.into_iter().partition(|problem| problem.severity == Severity::Error);
     match settings {
-        Some(settings) if errors.is_empty() => Ok(Read { settings, source, warnings }),
+        Some(settings) if errors.is_empty() => Ok(Read { settings, source, file, warnings }),
         Some(_) | None => Err(errors),
     }
 }
 
-fn choose(start: &Start, schema: &Schema, problems: &mut Vec<Problem>) -> (Node, String) {
+fn choose(
+    start: &Start,
+    schema: &Schema,
+    problems: &mut Vec<Problem>,
+) -> (Node, String, Option<PathBuf>) {
     let mut flag_problems = Vec::new();
     let (mut flags, rest) =
         tree::flags(&start.arguments, |name| flag_kind(schema, name), &mut flag_problems);
@@ -107,16 +113,16 @@ fn choose(start: &Start, schema: &Schema, problems: &mut Vec<Problem>) -> (Node,
             problems.push(problem);
             Node::new(Origin::file(&path))
         });
-        return (node, path.display().to_string());
+        return (node, path.display().to_string(), Some(path));
     }
     if !flags.is_empty() || !flag_problems.is_empty() {
         problems.append(&mut flag_problems);
         warn_unused(&variables, "flags", problems);
-        return (flags, "flags".to_owned());
+        return (flags, "flags".to_owned(), None);
     }
     problems.append(&mut variable_problems);
     let source = if variables.is_empty() { "defaults" } else { "environment variables" };
-    (variables, source.to_owned())
+    (variables, source.to_owned(), None)
 }
 
 /// As Traefik: a variable whose first word is no option is someone else's. Traefik says nothing.

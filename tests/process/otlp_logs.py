@@ -1,6 +1,7 @@
 """OpenTelemetry: the records of both logs that a collector is told."""
 
 import re
+import signal
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -165,15 +166,16 @@ def _(_none):
 def a_log(collector, flags):
     with Server("app") as app, proxy(app, [*flags, "--log.level=INFO", "--log.otlp.resourceAttributes.team=blue"]) as one:
         start = first(collector, lambda record: record["body"]["text"].startswith("Wharf version "))
-        one.signal(1)
-        hung_up = first(collector, lambda record: "SIGHUP" in record["body"]["text"])
+        warning = first(collector, lambda record: "aliasHeadersStrategy" in record["body"]["text"])
+        one.signal(signal.SIGUSR1)
+        reopened = first(collector, lambda record: "log files are opened anew" in record["body"]["text"])
         # The log is written as well.
-        assert "Wharf version " in one.log and "SIGHUP" in one.log, one.log
-    equal((start["severity"], hung_up["severity"]), (INFO, WARN))
+        assert "Wharf version " in one.log and "opened anew" in one.log, one.log
+    equal((start["severity"], warning["severity"]), (INFO, WARN))
     equal((start.get("level"), start.get("trace")), (None, None))
     equal((start["resource"]["service.name"], start["resource"]["team"]), ("traefik", "blue"))
     equal(start["scope"]["name"], "traefik")
-    assert 0 < start["time"] <= hung_up["time"], (start, hung_up)
+    assert 0 < start["time"] <= reopened["time"], (start, reopened)
 
 
 @checks("the log is told over HTTP from the first line on, and written, too")

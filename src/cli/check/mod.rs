@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::print;
@@ -84,7 +84,7 @@ impl Asked {
 /// Everything that would be a problem.
 fn look(asked: &Asked) -> Report {
     let start = Start::with_arguments(&asked.flags);
-    let Read { mut settings, source, warnings } = match read(&start) {
+    let Read { mut settings, source, warnings, .. } = match read(&start) {
         Ok(read) => read,
         // Without the static configuration everything else would be guessing.
         Err(problems) => return Report::new(problems, None),
@@ -192,7 +192,7 @@ fn unread_flags(source: &str, compose: &Compose, problems: &mut Vec<Problem>) {
 /// What a provider says first; it is not followed any further.
 async fn from(settings: &Arc<Settings>, provides: Provides) -> Arc<Desired> {
     let (sender, mut changes) = mpsc::channel(64);
-    let settings = Arc::clone(settings);
+    let (_held, settings) = watch::channel(Arc::clone(settings));
     let token = CancellationToken::new();
     let ended = token.clone();
     let run = async {

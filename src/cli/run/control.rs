@@ -4,18 +4,21 @@ use std::ffi::CString;
 use std::future::pending;
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::tasks::Orders;
 use super::{Passing, Proxy};
+use crate::cli::reload::Door;
 use crate::cli::signals::{Asked, Signals};
 use crate::cli::upgrade::{self, Giving, Program};
+use crate::control::changed;
 use crate::observe::log;
 use crate::provider::Change;
 
@@ -39,10 +42,10 @@ enum End {
 }
 
 /// How far things are.
-struct Course {
+pub(super) struct Course {
     passing: Passing,
-    ending: CancellationToken,
-    tasks: JoinSet<()>,
+    pub(super) ending: CancellationToken,
+    pub(super) tasks: JoinSet<()>,
     changes: mpsc::Sender<Change>,
     /// Accepting, or given up.
     is_open: bool,
@@ -51,6 +54,8 @@ struct Course {
     released: Option<LocalBoxFuture<'static, ()>>,
     /// The process that is to follow.
     giving: Option<Giving>,
+    /// Told when the static configuration's file has changed.
+    news: Arc<Notify>,
 }
 
 impl Proxy {
@@ -66,16 +71,9 @@ impl Proxy {
                 return ExitCode::FAILURE;
             }
         };
-        let (ending, loaded) = (CancellationToken::new(), CancellationToken::new());
-        let (tasks, changes) = self.spawn(&loaded, &ending);
         let patience = if passing.taking.is_some() { LOAD } else { self.patience() };
-        let (orders, released, giving) = (None, None, None);
-        let mut on =
-            Course { passing, ending, tasks, changes, is_open: false, orders, released, giving };
-        if on.passing.taking.is_none() {
-            self.begin_orders(&mut on);
-            upgrade::notify::tell("READY=1");
-        }
+        let (mut on, loaded) = self.begin(passing);
+        let door = Door::open();
         let mut patience = pin!(sleep(patience));
         let mut watchdog = upgrade::notify::Watchdog::of_this_process();
         // The demo's project hears the same signals, and may have said so first.
@@ -102,6 +100,15 @@ impl Proxy {
                     upgrade::notify::tell("WATCHDOG=1");
                     None
                 }
+                () = on.news.notified(), if self.context.settings.wharf.watch => {
+                    self.reload(&mut on);
+                    None
+                }
+                asker = door.next() => {
+                    let report = self.reload(&mut on);
+                    on.tasks.spawn_local(asker.tell(report));
+                    None
+                }
                 accepted = accepted_by(&mut on.giving) => follows(accepted, &mut on),
                 Some(ended) = on.tasks.join_next() => panicked(ended),
             };
@@ -110,6 +117,24 @@ impl Proxy {
             }
         };
         self.finish(end, on, signals, signals_due).await
+    }
+
+    /// Starts the tasks. What is given besides is cancelled once the table is whole.
+    fn begin(&mut self, passing: Passing) -> (Course, CancellationToken) {
+        let (ending, loaded) = (CancellationToken::new(), CancellationToken::new());
+        let (mut tasks, changes) = self.spawn(&loaded, &ending);
+        let news = Arc::new(Notify::new());
+        if let Some(file) = &self.file {
+            tasks.spawn_local(changed::follow(file.clone(), Arc::clone(&news), ending.clone()));
+        }
+        let (is_open, orders, released, giving) = (false, None, None, None);
+        let mut on =
+            Course { passing, ending, tasks, changes, is_open, orders, released, giving, news };
+        if on.passing.taking.is_none() {
+            self.begin_orders(&mut on);
+            upgrade::notify::tell("READY=1");
+        }
+        (on, loaded)
     }
 
     /// Lets everything end in its order.
@@ -138,13 +163,13 @@ impl Proxy {
             tracing::warn!("control tasks did not end in time");
         }
         tracing::info!("Shutting down");
-        if let Some(access_log) = &self.access_log {
+        for access_log in self.observed.access_logs() {
             access_log.close();
         }
         status
     }
 
-    fn asked(&self, asked: Asked, on: &mut Course) -> Option<End> {
+    fn asked(&mut self, asked: Asked, on: &mut Course) -> Option<End> {
         match asked {
             Asked::Stop => return Some(End::Stop(ExitCode::SUCCESS)),
             Asked::Reopen => self.reopen(),
@@ -154,9 +179,7 @@ impl Proxy {
                 tracing::warn!("SIGUSR2: a hand-over is under way already");
             }
             Asked::Upgrade => on.giving = self.give(on.passing.program.as_ref()),
-            Asked::Nothing => {
-                tracing::warn!("SIGHUP is not handled: files are watched, nothing needs a reload");
-            }
+            Asked::Reload => drop(self.reload(on)),
         }
         None
     }
@@ -272,7 +295,7 @@ impl Proxy {
 
     fn reopen(&self) {
         log::reopen();
-        if let Some(access_log) = &self.access_log {
+        for access_log in self.observed.access_logs() {
             access_log.reopen();
         }
         tracing::info!("log files are opened anew");

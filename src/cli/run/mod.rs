@@ -1,14 +1,17 @@
 //! `wharf run`: puts all parts together, waits for signals, takes everything down in order.
 
 mod control;
+mod reload;
 mod tasks;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::exports::Exports;
@@ -17,7 +20,8 @@ use crate::acme;
 use crate::api;
 use crate::compile::Context;
 use crate::control::reconcile;
-use crate::listen::{self, Handed, Workers, WorkersConfig};
+use crate::listen::{self, Handed, Observers, Workers, WorkersConfig};
+use crate::message::trace::Policy;
 use crate::observe::{AccessLog, Metrics, log};
 use crate::otlp::Queue;
 use crate::problem::Problem;
@@ -61,7 +65,7 @@ fn start(
     let (taking, handed) = taken.unzip();
     let result = read(start)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect())
-        .and_then(|read| Proxy::new(read, handed).map_err(|text| vec![text]));
+        .and_then(|read| Proxy::new(start.clone(), read, handed).map_err(|text| vec![text]));
     match result {
         Ok(proxy) => proxy.run(stopping, Passing { program, taking }),
         Err(texts) => {
@@ -71,16 +75,6 @@ fn start(
             ExitCode::FAILURE
         }
     }
-}
-
-fn access_log(
-    settings: &Settings,
-    records: Option<Queue>,
-) -> Result<Option<Arc<AccessLog>>, Problem> {
-    let Some(settings) = &settings.access_log else { return Ok(None) };
-    let (access_log, problems) = AccessLog::start(settings, records)?;
-    warn(&problems);
-    Ok(Some(access_log))
 }
 
 /// As many open files as the system lets this process have, as Go does at its start: the
@@ -103,79 +97,156 @@ struct Passing {
 
 /// Everything, listening but not yet told what to serve.
 struct Proxy {
+    /// What the static configuration is read by.
+    start: Start,
+    /// The file that it is from, if it is.
+    file: Option<PathBuf>,
     context: Arc<Context>,
+    /// The same for the task that compiles.
+    contexts: watch::Sender<Arc<Context>>,
+    /// The static configuration in force, for the providers.
+    latest: watch::Sender<Arc<Settings>>,
+    /// What was noticed in the static configuration when it was last understood.
+    noticed: Vec<Problem>,
+    /// The same of what was found at the start besides.
+    standing: Vec<Problem>,
     published: Arc<Published>,
-    access_log: Option<Arc<AccessLog>>,
+    observed: Observed,
     /// What is sent to collectors.
     exports: Exports,
     workers: Workers,
+    /// What the API's answers are made of.
+    sources: api::Sources,
     terminating: CancellationToken,
     resolvers: acme::Setup,
 }
 
-impl Proxy {
-    fn new(read: Read, handed: Option<Handed>) -> Result<Self, String> {
-        let Read { settings, source, warnings } = read;
-        let started = SystemTime::now();
-        let text = |problem: Problem| problem.to_string();
-        let mut exports = Exports::default();
-        let records = exports.of_log(&settings)?;
-        warn(&log::init(settings.log.as_ref(), records).map_err(text)?);
-        warn_unseen(&warnings);
-        tracing::info!("Wharf version {}", env!("CARGO_PKG_VERSION"));
-        tracing::info!("Static configuration loaded from {source}");
-        let records = exports.of_access_log(&settings)?;
-        let access_log = access_log(&settings, records).map_err(text)?;
-        tell_of_aliases(&settings);
-        let tracing = exports.traces_and_metrics(&settings)?;
+/// How requests, and we ourselves, are observed.
+#[derive(Default)]
+struct Observed {
+    access_log: Option<Arc<AccessLog>>,
+    /// Those before it that requests may still have.
+    before: Vec<Weak<AccessLog>>,
+    tracing: Option<Arc<Policy>>,
+    /// What waits for collectors of the log and of the access log.
+    log_records: Option<Queue>,
+    access_log_records: Option<Queue>,
+}
+
+impl Observed {
+    /// As the settings say at the start; the log has begun then.
+    fn begin(
+        settings: &Settings,
+        exports: &mut Exports,
+        metrics: &Metrics,
+    ) -> Result<Self, String> {
+        let access_log_records = exports.of_access_log(settings)?;
+        let mut this = Self { access_log_records, ..Self::default() };
+        if let Some(settings) = &settings.access_log {
+            let records = this.access_log_records.clone();
+            let started = AccessLog::start(settings, records, metrics.lines());
+            let (access_log, problems) = started.map_err(|problem| problem.to_string())?;
+            warn(&problems);
+            this.access_log = Some(access_log);
+        }
+        tell_of_aliases(settings);
+        this.tracing = exports.traces(settings)?;
+        exports.metrics(settings)?;
         warn(&exports.problems());
+        Ok(this)
+    }
+
+    /// All access logs that there are.
+    fn access_logs(&self) -> impl Iterator<Item = Arc<AccessLog>> {
+        let before = self.before.iter().filter_map(Weak::upgrade);
+        before.chain(self.access_log.as_ref().map(Arc::clone))
+    }
+
+    fn observers(&self, settings: &Arc<Settings>) -> Observers {
+        Observers {
+            settings: Arc::clone(settings),
+            access_log: self.access_log.clone(),
+            tracing: self.tracing.clone(),
+        }
+    }
+}
+
+/// Begins the log, and says what there is to say first.
+fn begin_log(read: &Read, exports: &mut Exports) -> Result<Option<Queue>, String> {
+    let records = exports.of_log(&read.settings)?;
+    let opened = log::open(read.settings.log.as_ref(), records.clone());
+    let mut opened = opened.map_err(|problem| problem.to_string())?;
+    let unknown = std::mem::take(&mut opened.problems);
+    log::begin(opened);
+    warn(&unknown);
+    warn_unseen(&read.warnings);
+    tracing::info!("Wharf version {}", env!("CARGO_PKG_VERSION"));
+    tracing::info!("Static configuration loaded from {}", read.source);
+    Ok(records)
+}
+
+impl Proxy {
+    fn new(start: Start, read: Read, handed: Option<Handed>) -> Result<Self, String> {
+        let mut exports = Exports::default();
+        let log_records = begin_log(&read, &mut exports)?;
+        let Read { settings, file, warnings, .. } = read;
         let settings = Arc::new(settings);
         let count = worker_count(&settings);
         let metrics = Metrics::new(&settings.metrics, count);
-        exports.show_unsent(&metrics);
+        let observed = Observed::begin(&settings, &mut exports, &metrics)?;
+        let observed = Observed { log_records, ..observed };
         let published = Arc::new(Published::default());
-        let entry_points = listen::entry_points(&settings).map_err(|error| error.to_string())?;
         let terminating = CancellationToken::new();
-        let internal = api::handlers(&api::Sources {
+        let sources = api::Sources {
             published: Arc::clone(&published),
             settings: Arc::clone(&settings),
             metrics: Arc::clone(&metrics),
-            started,
+            started: SystemTime::now(),
             terminating: terminating.clone(),
-        });
-        let config = WorkersConfig {
-            settings: Arc::clone(&settings),
+        };
+        let entry_points = listen::entry_points(&settings).map_err(|error| error.to_string())?;
+        let (mut resolvers, standing) = look_ups(&settings, &published);
+        let context = Arc::new(Context {
             entry_points: Arc::clone(&entry_points),
-            workers: count,
-            published: Arc::clone(&published),
             metrics: Arc::clone(&metrics),
-            access_log: access_log.clone(),
-            tracing,
-            handed,
-        };
-        let mut resolvers = acme::open(&settings, published.acme());
-        resolvers.problems.extend(listen::check_aliases(settings.host_resolver.as_ref()));
-        warn(&resolvers.problems);
-        let mut notices = warnings;
-        notices.append(&mut resolvers.problems);
-        let context = Context {
-            entry_points,
-            metrics,
-            internal,
+            internal: api::handlers(&sources),
             certificates: std::mem::take(&mut resolvers.certificates),
-            notices,
+            notices: [warnings.clone(), standing.clone()].concat(),
             spiffe: crate::cli::spiffe(&settings)?,
-            settings,
+            settings: Arc::clone(&settings),
             workers: count,
-        };
-        let context = Arc::new(context);
+        });
         // A health check that comes with the first connection must find `/ping`.
         reconcile::begin(&context, &published);
-        let workers = Workers::start(&config).map_err(|error| error.to_string())?;
+        let workers = Workers::start(WorkersConfig {
+            observers: observed.observers(&settings),
+            settings: Arc::clone(&settings),
+            entry_points,
+            workers: count,
+            published: Arc::clone(&published),
+            metrics,
+            handed,
+        });
+        let workers = workers.map_err(|error| error.to_string())?;
         for (entry_point, address) in context.entry_points.iter().zip(workers.addresses()) {
             tracing::info!("entry point {} listens on {address}", entry_point.name);
         }
-        Ok(Self { context, published, access_log, exports, workers, terminating, resolvers })
+        Ok(Self {
+            start,
+            file,
+            contexts: watch::Sender::new(Arc::clone(&context)),
+            context,
+            latest: watch::Sender::new(settings),
+            noticed: warnings,
+            standing,
+            published,
+            observed,
+            exports,
+            workers,
+            sources,
+            terminating,
+            resolvers,
+        })
     }
 
     fn run(self, stopping: &CancellationToken, passing: Passing) -> ExitCode {
@@ -191,6 +262,15 @@ impl Proxy {
             }
         }
     }
+}
+
+/// The resolvers of certificates, and what is to be said of all that looks something up.
+fn look_ups(settings: &Settings, published: &Published) -> (acme::Setup, Vec<Problem>) {
+    let mut resolvers = acme::open(settings, published.acme());
+    resolvers.problems.extend(listen::check_aliases(settings.host_resolver.as_ref()));
+    warn(&resolvers.problems);
+    let standing = std::mem::take(&mut resolvers.problems);
+    (resolvers, standing)
 }
 
 /// As Traefik at its start. No problem of the table's: it would be there for all who have not

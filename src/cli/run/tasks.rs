@@ -36,11 +36,11 @@ impl Proxy {
         ending: &CancellationToken,
     ) -> (JoinSet<()>, mpsc::Sender<Change>) {
         let mut tasks = JoinSet::new();
-        std::mem::take(&mut self.exports).spawn(&mut tasks, &self.context.metrics, ending);
+        self.exports.spawn(&mut tasks, &self.context.metrics, ending);
         let (sender, changes) = mpsc::channel(CHANGES);
         let Context { settings, metrics, .. } = &*self.context;
         tasks.spawn_local(reconcile::run(
-            Arc::clone(&self.context),
+            self.contexts.subscribe(),
             Arc::clone(&self.published),
             changes,
             loaded.clone(),
@@ -63,15 +63,9 @@ impl Proxy {
             let provider = Arc::new(default_provider());
             tasks.spawn_local(spiffe::run(source, agent, provider, ending.clone()));
         }
-        if settings.providers.docker.is_some() {
-            let docker =
-                provider::docker::run(Arc::clone(settings), sender.clone(), ending.clone());
-            tasks.spawn_local(docker);
-        }
-        if settings.providers.file.is_some() {
-            let file = provider::file::run(Arc::clone(settings), sender.clone(), ending.clone());
-            tasks.spawn_local(file);
-        }
+        let latest = || self.latest.subscribe();
+        tasks.spawn_local(provider::docker::run(latest(), sender.clone(), ending.clone()));
+        tasks.spawn_local(provider::file::run(latest(), sender.clone(), ending.clone()));
         if settings.providers.docker.is_none() && settings.providers.file.is_none() {
             tracing::warn!(
                 "no provider is set, so there is nothing to route to; set providers.docker \

@@ -3,7 +3,7 @@
 mod balancer;
 mod composite;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -136,14 +136,12 @@ impl<'a> Services<'a> {
 
     fn internal(&mut self, name: Name) -> Result<Arc<balance::Service>, Fault> {
         if let Some(handler) = self.cx.internal.get(name.as_str()) {
-            let service = self.previous.services.get(&name).map_or_else(
-                || {
-                    balance::Service::internal(
-                        name.shared(),
-                        Arc::clone(handler),
-                        self.metrics(&name),
-                    )
-                },
+            let metrics = self.metrics(&name);
+            let before = self.previous.services.get(&name).filter(|before| {
+                before.is_internal(handler) && before.metrics.is_on() == metrics.is_on()
+            });
+            let service = before.map_or_else(
+                || balance::Service::internal(name.shared(), Arc::clone(handler), metrics),
                 Arc::clone,
             );
             self.built.insert(name, Arc::clone(&service));
@@ -213,6 +211,10 @@ impl<'a> Services<'a> {
     /// The service of that name in the table before, without its front, when it was declared
     /// the same.
     fn unchanged(&self, name: &Name, source: &Sourced<Service>) -> Option<Arc<balance::Service>> {
+        let (wharf, was) = (&self.cx.settings.wharf, &self.previous.settings.wharf);
+        if (wharf.hold, wharf.outlier_ejection) != (was.hold, was.outlier_ejection) {
+            return None;
+        }
         let before = self.previous.desired.services.get(name)?;
         let is_same =
             std::ptr::eq(Arc::as_ptr(before), source) || before.value.kind == source.value.kind;

@@ -44,6 +44,11 @@ fn with(services: Vec<(&str, ServiceKind)>) -> Desired {
     all
 }
 
+/// A router, and its service with a server.
+pub(crate) fn with_service() -> Desired {
+    with(vec![("web", ServiceKind::LoadBalancer(balancer(&["http://10.0.0.2:80"])))])
+}
+
 fn weighted(children: &[&str]) -> ServiceKind {
     let services = children
         .iter()

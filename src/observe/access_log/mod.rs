@@ -99,19 +99,29 @@ pub struct AccessLog {
     /// What a collector is to be told.
     records: Option<Queue>,
     writer: std::sync::Mutex<Option<JoinHandle<()>>>,
-    count: AtomicU64,
-    dropped: Arc<AtomicU64>,
+    tally: Tally,
+}
+
+/// Lines so far. It outlives the log, which may change while requests go on.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Requests that were to be logged, whether filters kept them or not.
+    count: Arc<AtomicU64>,
+    /// Lines dropped because the writer was behind.
+    pub(super) dropped: Arc<AtomicU64>,
 }
 
 impl AccessLog {
     /// Opens the log and starts its writer; with a queue, lines are for a collector, and written
-    /// only if that is asked for, too. Problems are values that were not understood.
+    /// only if that is asked for, too. The writer ends by itself with the last request that
+    /// has this log. Problems are values that were not understood.
     ///
     /// # Errors
     /// The file that can't be opened.
     pub fn start(
         settings: &settings::AccessLog,
         records: Option<Queue>,
+        tally: Tally,
     ) -> Result<(Arc<Self>, Vec<Problem>), Problem> {
         let mut problems = Vec::new();
         let format = match settings.format.as_str() {
@@ -144,8 +154,7 @@ impl AccessLog {
             lines,
             records,
             writer: std::sync::Mutex::new(writer),
-            count: AtomicU64::new(0),
-            dropped: Arc::default(),
+            tally,
         };
         Ok((Arc::new(log), problems))
     }
@@ -167,7 +176,7 @@ impl AccessLog {
 
     /// Writes a line, if the filters want it. Never waits.
     pub fn log(&self, line: &Line<'_>) {
-        let count = self.count.fetch_add(1, Relaxed) + 1;
+        let count = self.tally.count.fetch_add(1, Relaxed) + 1;
         let retries = line.exchange.served.retries;
         if !self.filters.keep(line.status, retries, line.duration) {
             return;
@@ -185,13 +194,8 @@ impl AccessLog {
         if let Some(lines) = &self.lines
             && let Err(TrySendError::Full(_)) = lines.try_send(Message::Line(text))
         {
-            self.dropped.fetch_add(1, Relaxed);
+            self.tally.dropped.fetch_add(1, Relaxed);
         }
-    }
-
-    /// Lines dropped so far because the writer was behind.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
     }
 
     /// Opens the file anew (SIGUSR1).

@@ -63,7 +63,7 @@ fn written_of(settings: &settings::AccessLog, target: &str, forwarded_for: Optio
     let path = folder.path().join("access.log");
     let settings =
         settings::AccessLog { file_path: path.to_str().unwrap().to_owned(), ..settings.clone() };
-    let (log, problems) = AccessLog::start(&settings, None).unwrap();
+    let (log, problems) = AccessLog::start(&settings, None, Tally::default()).unwrap();
     assert!(problems.is_empty());
     let exchange = exchange();
     let mut headers = HeaderMap::new();

@@ -13,6 +13,7 @@ use super::removed::Removed;
 use super::session::Signal;
 use crate::labels::{Container, Decoder};
 use crate::model::ReplicaState;
+use crate::settings;
 
 /// A container that outlives its stop signal by this much was not meant to end.
 const SURVIVES: Duration = Duration::from_secs(35);
@@ -58,6 +59,23 @@ impl Known {
             decoder,
             dirty: true,
         }
+    }
+
+    /// Reads everything by these settings from now on. What is to be looked at, since it was not
+    /// of interest before, is returned.
+    pub(super) fn change(
+        &mut self,
+        docker: &settings::Docker,
+        wharf: &settings::Wharf,
+        keeps_removed: Duration,
+    ) -> Vec<Arc<str>> {
+        self.removed.keep_for(keeps_removed);
+        self.decoder.change(docker, wharf);
+        self.dirty = true;
+        let is_of_interest =
+            |one: &&Arc<Container>| lacks_detail(one) && self.decoder.wants(&one.labels);
+        let all = self.containers.values().filter(is_of_interest);
+        all.map(|one| Arc::clone(&one.container.id)).collect()
     }
 
     /// How many there are.

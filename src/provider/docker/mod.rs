@@ -22,7 +22,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as latest};
 use tokio_util::sync::CancellationToken;
 
 use self::endpoint::Endpoint;
@@ -38,18 +38,37 @@ pub fn check(settings: &settings::Docker) -> Result<(), Problem> {
     endpoint(settings).map(drop)
 }
 
-/// Watches the engine until `token` ends it. Sends the desired state when the first list is
-/// in, then at each change; a lost engine leaves the last state standing.
-pub async fn run(settings: Arc<Settings>, changes: mpsc::Sender<Change>, token: CancellationToken) {
-    let Some(docker) = &settings.providers.docker else { return };
-    match endpoint(docker) {
-        Ok(endpoint) => {
-            let watch = watch::Watch::new(endpoint, docker, &settings.wharf, changes);
-            token.run_until_cancelled(watch.run()).await;
+/// Watches the engine until `token` ends it, as the settings say at any time. Sends the desired
+/// state when the first list is in, then at each change; a lost engine leaves the last state
+/// standing.
+pub async fn run(
+    settings: latest::Receiver<Arc<Settings>>,
+    changes: mpsc::Sender<Change>,
+    token: CancellationToken,
+) {
+    token.run_until_cancelled(follow(settings, changes)).await;
+}
+
+async fn follow(mut settings: latest::Receiver<Arc<Settings>>, changes: mpsc::Sender<Change>) {
+    loop {
+        let now = Arc::clone(&settings.borrow_and_update());
+        if let Some(docker) = &now.providers.docker {
+            match endpoint(docker) {
+                Ok(endpoint) => {
+                    let (changes, settings) = (changes.clone(), settings.clone());
+                    let watch = watch::Watch::new(endpoint, docker, &now.wharf, changes, settings);
+                    // It is large, and there is but one.
+                    Box::pin(watch.run()).await;
+                }
+                Err(problem) => {
+                    tracing::error!("{problem}");
+                    refuse(problem, &changes).await;
+                }
+            }
         }
-        Err(problem) => {
-            tracing::error!("{problem}");
-            refuse(problem, &changes).await;
+        // The sender is there as long as anything is.
+        if settings.changed().await.is_err() {
+            return;
         }
     }
 }

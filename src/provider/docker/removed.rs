@@ -24,6 +24,11 @@ impl Removed {
         Self { keeps, ended: HashMap::new(), queue: VecDeque::new(), until: HashMap::new() }
     }
 
+    /// Keeps what is removed from now on for so long.
+    pub(super) fn keep_for(&mut self, keeps: Duration) {
+        self.keeps = keeps;
+    }
+
     pub(super) fn len(&self) -> usize {
         self.until.len()
     }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::fake::Fake;
 use super::watch::Watch;
 use crate::model::{Desired, Provider, ReplicaState, ServiceKind};
 use crate::provider::Change;
-use crate::settings;
+use crate::settings::{self, Settings};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -23,6 +23,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 struct Watched {
     engine: Fake,
     told: Arc<Mutex<Vec<Change>>>,
+    settings: watch::Sender<Arc<Settings>>,
 }
 
 impl Watched {
@@ -35,7 +36,11 @@ impl Watched {
         let (sender, mut receiver) = mpsc::channel(64);
         let docker = settings::Docker { watch: true, ..settings::Docker::default() };
         let wharf = settings::Wharf::default();
-        tokio::spawn(Watch::new(engine.endpoint(), &docker, &wharf, sender).run());
+        let (settings, latest) = watch::channel(Arc::new(Settings::default()));
+        settings.send_modify(|settings| {
+            Arc::make_mut(settings).providers.docker = Some(docker.clone());
+        });
+        tokio::spawn(Watch::new(engine.endpoint(), &docker, &wharf, sender, latest).run());
         let told: Arc<Mutex<Vec<Change>>> = Arc::default();
         let all = Arc::clone(&told);
         tokio::spawn(async move {
@@ -44,7 +49,7 @@ impl Watched {
             }
         });
         sleep(ms(100)).await;
-        let watched = Self { engine, told };
+        let watched = Self { engine, told, settings };
         assert_eq!(watched.take().servers().len(), ids.len());
         watched
     }
@@ -285,4 +290,29 @@ async fn of_more_containers_than_can_be_looked_at_a_list_tells_which_are_there()
     assert!((1..=3).contains(&(engine.lists() - lists)), "{}", engine.lists() - lists);
     assert!(engine.inspects() <= 1500, "{}", engine.inspects());
     assert_eq!(watched.take().servers(), running(&["a", "b"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_options_are_read_by_within_the_session_and_what_they_left_out_is_found_again() {
+    let watched = Watched::with(&["a"]).await;
+    let takes = |constraints: &str| {
+        let constraints = constraints.to_owned();
+        watched.settings.send_modify(|settings| {
+            let docker = settings::Docker { constraints, ..settings::Docker::default() };
+            Arc::make_mut(settings).providers.docker = Some(docker);
+        });
+    };
+
+    takes("Label(`no.such`, `label`)");
+    sleep(ms(1000)).await;
+    assert_eq!(watched.take().servers(), running(&[]));
+    watched.engine.start("b");
+    sleep(ms(1000)).await;
+    takes("");
+    sleep(ms(1000)).await;
+
+    let told = watched.take();
+    assert_eq!(told.servers(), running(&["a", "b"]));
+    let is_lost = |change: &Change| matches!(change, Change::Engine(state) if !state.connected);
+    assert!(!told.0.iter().any(is_lost));
 }

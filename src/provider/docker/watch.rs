@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rand::Rng;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{self, Instant};
 
 use super::early::Early;
@@ -22,7 +22,7 @@ use crate::labels::{Container, Decoder};
 use crate::model::Provider;
 use crate::problem::{Code, Origin, Problem};
 use crate::provider::{Change, EngineState};
-use crate::settings;
+use crate::settings::{self, Settings};
 
 /// How long a change may wait for others that are already being looked at.
 const GATHER: Duration = Duration::from_millis(20);
@@ -44,8 +44,8 @@ const BACK_OFF: std::ops::RangeInclusive<Duration> =
 pub(super) struct Watch {
     endpoint: Endpoint,
     changes: mpsc::Sender<Change>,
-    follow: bool,
-    timeout: Duration,
+    settings: watch::Receiver<Arc<Settings>>,
+    docker: settings::Docker,
     known: Known,
     state: EngineState,
     calls: Arc<AtomicU64>,
@@ -57,7 +57,24 @@ pub(super) struct Watch {
 }
 
 /// How a session ended without an error.
-struct Finished;
+enum Finished {
+    /// Events are not to be followed.
+    Listed,
+    /// The way to the engine is another one now.
+    Elsewhere,
+    /// There is nothing to do any more.
+    Over,
+}
+
+/// What a change of the settings asks for.
+enum Turn {
+    /// To look at these containers, and at the list.
+    Look(Vec<Arc<str>>),
+    /// To connect anew.
+    Connect,
+    /// Nothing any more: the provider is off.
+    End,
+}
 
 impl Watch {
     pub(super) fn new(
@@ -65,14 +82,15 @@ impl Watch {
         docker: &settings::Docker,
         wharf: &settings::Wharf,
         changes: mpsc::Sender<Change>,
+        settings: watch::Receiver<Arc<Settings>>,
     ) -> Self {
         let state =
             EngineState { endpoint: endpoint.address.to_string(), ..EngineState::default() };
         Self {
             endpoint,
             changes,
-            follow: docker.watch,
-            timeout: docker.http_client_timeout.positive().unwrap_or(CALL),
+            settings,
+            docker: docker.clone(),
             known: Known::new(Decoder::new(docker, wharf), keeps_removed(wharf)),
             state,
             calls: Arc::default(),
@@ -82,22 +100,54 @@ impl Watch {
         }
     }
 
-    /// Watches for ever, or lists once when events are not to be followed.
+    /// Watches, or lists once when events are not to be followed, until the provider is switched
+    /// off.
     pub(super) async fn run(mut self) {
         let mut wait = *BACK_OFF.start();
         loop {
-            let error = match self.session().await {
-                Ok(Finished) => return,
-                Err(error) => error,
-            };
-            if self.state.connected {
-                wait = *BACK_OFF.start();
+            match self.session().await {
+                Ok(Finished::Over) => return,
+                Ok(Finished::Elsewhere) => {}
+                Ok(Finished::Listed) => {
+                    if self.settings.changed().await.is_err() || matches!(self.turn(), Turn::End) {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    if self.state.connected {
+                        wait = *BACK_OFF.start();
+                    }
+                    self.lose(&error).await;
+                    let jittered = wait.mul_f64(rand::rng().random_range(0.5..1.0));
+                    wait = (wait * 2).min(*BACK_OFF.end());
+                    tokio::select! {
+                        () = time::sleep(jittered) => {}
+                        Ok(()) = self.settings.changed() => {
+                            wait = *BACK_OFF.start();
+                            if matches!(self.turn(), Turn::End) {
+                                return;
+                            }
+                        }
+                    }
+                }
             }
-            self.lose(&error).await;
-            let jittered = wait.mul_f64(rand::rng().random_range(0.5..1.0));
-            time::sleep(jittered).await;
-            wait = (wait * 2).min(*BACK_OFF.end());
         }
+    }
+
+    /// Goes on by the settings that there are now. What is known stays known.
+    fn turn(&mut self) -> Turn {
+        let settings = Arc::clone(&self.settings.borrow_and_update());
+        let Some(docker) = &settings.providers.docker else { return Turn::End };
+        let before = std::mem::replace(&mut self.docker, docker.clone());
+        let keeps = keeps_removed(&settings.wharf);
+        let of_interest = self.known.change(docker, &settings.wharf, keeps);
+        if way(&before) == way(docker) {
+            return Turn::Look(of_interest);
+        }
+        let Ok(endpoint) = super::endpoint(docker) else { return Turn::End };
+        self.state.endpoint = endpoint.address.to_string();
+        self.endpoint = endpoint;
+        Turn::Connect
     }
 
     /// Says that the engine is gone. What was known stays served.
@@ -130,14 +180,15 @@ impl Watch {
     }
 
     async fn session(&mut self) -> Result<Finished, Error> {
-        let engine = Engine::open(&self.endpoint, self.timeout, Arc::clone(&self.calls)).await?;
+        let timeout = self.docker.http_client_timeout.positive().unwrap_or(CALL);
+        let engine = Engine::open(&self.endpoint, timeout, Arc::clone(&self.calls)).await?;
         let mut session = Session::default();
-        if !self.follow {
+        if !self.docker.watch {
             let listed = engine.list().await?;
             self.apply_list(&engine, listed, &mut session);
             self.inspect_all(&engine, &mut session).await;
             self.connect(&engine).await;
-            return Ok(Finished);
+            return Ok(Finished::Listed);
         }
         // The engine may be slow to list; what happens meanwhile waits in the stream. The
         // stream is lazy: it must be polled for the subscription to be sent.
@@ -174,7 +225,7 @@ impl Watch {
     ) -> Result<Finished, Error> {
         let mut inspects = FuturesUnordered::new();
         let mut lists = FuturesUnordered::new();
-        let mut audited = Instant::now();
+        let (mut audited, mut is_list_due) = (Instant::now(), false);
         loop {
             while let Some(id) = session.next(Instant::now()) {
                 inspects.push(engine.look(id));
@@ -182,7 +233,11 @@ impl Watch {
             let due = self.due(session.is_idle());
             let look = session.due();
             let over = self.known.next_sweep();
-            let audit = audited + if session.is_swamped() { AUDIT_SWAMPED } else { AUDIT };
+            let pause = match is_list_due {
+                true => Duration::ZERO,
+                false if session.is_swamped() => AUDIT_SWAMPED,
+                false => AUDIT,
+            };
             tokio::select! {
                 biased;
                 event = events.next() => {
@@ -204,12 +259,31 @@ impl Watch {
                     self.audited(engine, listed?, &mut session).await;
                     audited = Instant::now();
                 }
-                () = time::sleep_until(audit), if lists.is_empty() => {
+                () = time::sleep_until(audited + pause), if lists.is_empty() => {
+                    is_list_due = false;
                     session.begin_list();
                     lists.push(engine.list());
                 }
-                () = self.changes.closed() => return Ok(Finished),
+                Ok(()) = self.settings.changed() => match self.turned(&mut session) {
+                    Some(finished) => return Ok(finished),
+                    None => is_list_due = true,
+                },
+                () = self.changes.closed() => return Ok(Finished::Over),
             }
+        }
+    }
+
+    /// Goes on by the settings that there are now, if it can within this session.
+    fn turned(&mut self, session: &mut Session) -> Option<Finished> {
+        match self.turn() {
+            Turn::Look(containers) => {
+                for id in containers {
+                    session.ask(id, Instant::now());
+                }
+                None
+            }
+            Turn::Connect => Some(Finished::Elsewhere),
+            Turn::End => Some(Finished::Over),
         }
     }
 
@@ -371,6 +445,12 @@ impl Watch {
         }
         drop(self.changes.send(Change::Desired(Provider::Docker, Arc::new(desired))).await);
     }
+}
+
+/// What a connection to the engine depends on; all else is about how it is read.
+fn way(docker: &settings::Docker) -> impl PartialEq {
+    let settings::Docker { endpoint, username, password, tls, watch, .. } = docker.clone();
+    (endpoint, username, password, tls, watch, docker.http_client_timeout)
 }
 
 /// As long as a request would wait for a successor. Traefik's way is to know nothing of it.

@@ -11,7 +11,7 @@ mod watch;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as latest};
 use tokio_util::sync::CancellationToken;
 
 use super::Change;
@@ -50,14 +50,33 @@ pub fn check(settings: &settings::File) -> Result<(), Problem> {
     Source::new(settings).map(drop)
 }
 
-/// Reads the files, and again whenever they change, until `token` ends it.
-pub async fn run(settings: Arc<Settings>, changes: mpsc::Sender<Change>, token: CancellationToken) {
-    let Some(file) = &settings.providers.file else { return };
-    match Source::new(file) {
-        Ok(source) => {
-            let watch = watch::Watch::new(source, changes);
-            token.run_until_cancelled(watch.run(file.watch)).await;
+/// Reads the files that the settings name at any time, and again whenever they change, until
+/// `token` ends it.
+pub async fn run(
+    mut settings: latest::Receiver<Arc<Settings>>,
+    changes: mpsc::Sender<Change>,
+    token: CancellationToken,
+) {
+    let following = async move {
+        loop {
+            let file = settings.borrow_and_update().providers.file.clone();
+            // What is read is read whole, so that it may be dropped anywhere.
+            tokio::select! {
+                () = follow(file.as_ref(), &changes) => {}
+                Ok(_) = settings.wait_for(|now| now.providers.file != file) => {}
+            }
         }
-        Err(problem) => watch::refuse(problem, &changes).await,
+    };
+    let _: Option<()> = token.run_until_cancelled(following).await;
+}
+
+/// Never returns, though there may be nothing to do any more.
+async fn follow(settings: Option<&settings::File>, changes: &mpsc::Sender<Change>) {
+    if let Some(file) = settings {
+        match Source::new(file) {
+            Ok(source) => watch::Watch::new(source, changes.clone()).run(file.watch).await,
+            Err(problem) => watch::refuse(problem, changes).await,
+        }
     }
+    std::future::pending::<()>().await;
 }
