@@ -1,21 +1,31 @@
 //! Runs scripts on a Redis, or on the node of a cluster that has the key.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::cluster::{self, Redirect};
 use super::connection::Connection;
 use super::pool::{self, Pool};
 use super::resp::{self, Malformed, Reply};
-use super::standing::Known;
+use super::standing::Nodes;
 use super::{Address, Error, Options, Script, Standing};
 
 /// Nodes that one command may be sent to.
 const MOST_NODES: usize = 5;
 
 static CLIENTS: AtomicU64 = AtomicU64::new(0);
+
+/// Why a node is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// A request waits: one that is known not to answer is left alone.
+    Asked,
+    /// To see whether it answers again.
+    Tried,
+}
 
 /// A Redis, or a cluster of them. Workers share it, and have connections of their own; these
 /// are closed within a second after the last one let go of it.
@@ -25,7 +35,7 @@ pub struct Client {
     workers: AtomicUsize,
     /// The endpoint that is asked first: the last one that took a connection.
     first: AtomicUsize,
-    known: Known,
+    nodes: Nodes,
     /// Times are counted from here.
     origin: Instant,
 }
@@ -38,7 +48,7 @@ impl Client {
             options,
             workers: AtomicUsize::new(1),
             first: AtomicUsize::new(0),
-            known: Known::default(),
+            nodes: Nodes::default(),
             origin: Instant::now(),
         }
     }
@@ -52,65 +62,133 @@ impl Client {
         self.workers.load(Ordering::Relaxed)
     }
 
-    /// Whether it answers, as far as is known. Who is told that a try is due makes it.
-    pub fn standing(&self) -> Standing {
-        self.known.standing(self.origin.elapsed())
+    /// Whether the node of a key answers, as far as is known. Who is told that a try is due makes
+    /// it ([`Client::try_again`]). On a worker only.
+    pub fn standing(self: &Arc<Self>, key: &[u8]) -> Standing {
+        let node = pool::of(self).owner_of(key).unwrap_or_else(|| self.first());
+        self.nodes.of(&node).standing(self.origin.elapsed())
     }
 
+    /// The endpoint that is asked first does not answer.
     pub(super) fn is_down(&self) -> bool {
-        self.known.is_down()
+        self.nodes.of(&self.first()).is_down()
     }
 
     /// Runs a script with this key, within the limits of connecting, sending and reading
     /// together. On a worker only. `read` takes the answer, unless it is none of the script's.
-    /// What came of it is kept, and told where it is news.
-    pub async fn run<T>(
+    /// What came of it is kept, and told where it is news, also when nobody waits for it any
+    /// more: clients may be less patient than we are.
+    pub async fn run<T: 'static>(
+        self: &Arc<Self>,
+        script: &Arc<Script>,
+        key: Vec<u8>,
+        read: impl Fn(&Reply) -> Option<T> + 'static,
+    ) -> Result<T, Error> {
+        let until = self.limit();
+        let pool = pool::of(self);
+        let node = || pool.owner_of(&key).unwrap_or_else(|| self.first());
+        let permit = timeout_at(until, Arc::clone(&pool.permits).acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else {
+            return Err(Error::TimedOut(Arc::clone(node().text())));
+        };
+        // Those in line behind others who have waited in vain do not wait once more.
+        if self.nodes.of(&node()).is_down() {
+            return Err(Error::Down(Arc::clone(node().text())));
+        }
+        let (this, script) = (Arc::clone(self), Arc::clone(script));
+        // Ends by itself: every wait for Redis has its limit.
+        let talk = tokio::task::spawn_local(async move {
+            let _permit = permit;
+            this.judged(&script, &key, read, Way::Asked, until).await
+        });
+        talk.await.unwrap_or_else(|_| Err(Error::Down(Arc::clone(self.first().text()))))
+    }
+
+    /// Has a script run without anybody waiting for it, to see whether the node of this key
+    /// answers again. On a worker only.
+    pub fn try_again<T: 'static>(
+        self: &Arc<Self>,
+        script: &Arc<Script>,
+        key: Vec<u8>,
+        read: impl Fn(&Reply) -> Option<T> + 'static,
+    ) {
+        let (this, script) = (Arc::clone(self), Arc::clone(script));
+        // Ends by itself: every wait for Redis has its limit.
+        tokio::task::spawn_local(async move {
+            let until = this.limit();
+            let permits = Arc::clone(&pool::of(&this).permits);
+            let _permit = timeout_at(until, permits.acquire_owned()).await;
+            // What came of it is known.
+            let _ = this.judged(&script, &key, read, Way::Tried, until).await;
+        });
+    }
+
+    fn limit(&self) -> Instant {
+        Instant::now() + self.options.dial + self.options.write + self.options.read
+    }
+
+    /// Asks, and keeps what came of it.
+    async fn judged<T>(
         self: &Arc<Self>,
         script: &Script,
         key: &[u8],
         read: impl Fn(&Reply) -> Option<T>,
+        way: Way,
+        until: Instant,
     ) -> Result<T, Error> {
-        let limit = self.options.dial + self.options.write + self.options.read;
-        let done = timeout(limit, self.find(script, key)).await;
-        let late = |_| Error::TimedOut(Arc::clone(self.first().text()));
-        let strange = || Error::Strange(Arc::clone(self.first().text()), Malformed::Unasked);
+        let pool = pool::of(self);
+        let before = pool.owner_of(key);
+        let at = RefCell::new(self.first());
+        let done = timeout_at(until, self.find(&pool, script, key, way, &at)).await;
+        let node = at.into_inner();
+        let late = |_| Error::TimedOut(Arc::clone(node.text()));
+        let strange = || Error::Strange(Arc::clone(node.text()), Malformed::Unasked);
         let done = done.map_err(late).and_then(|done| read(&done?).ok_or_else(strange));
+        let known = self.nodes.of(&node);
         match &done {
-            Ok(_) if self.known.answered() => {
-                tracing::info!(
-                    "Redis {} answers again: what it counts is shared",
-                    self.first().as_str()
-                );
+            Ok(_) if known.answered() => {
+                tracing::info!("Redis {} answers again: what it counts is shared", node.as_str());
             }
-            Ok(_) => {}
+            // Known already.
+            Ok(_) | Err(Error::Down(_)) => {}
             Err(error) => {
                 let error = error.to_string();
-                if self.known.failed(self.origin.elapsed(), &error) {
+                if known.failed(self.origin.elapsed(), &error) {
                     tracing::warn!(
                         "Redis {error}; until it answers, this process counts for itself alone"
                     );
                 }
             }
         }
+        if done.is_ok()
+            && let Some(before) = before.filter(|before| way == Way::Tried && *before != node)
+        {
+            // It is said to have other slots, too, and may have lost them with this one.
+            pool.forget(&before);
+        }
         done
     }
 
-    /// Asks the node that has the key, which may be told by others.
-    async fn find(self: &Arc<Self>, script: &Script, key: &[u8]) -> Result<Reply, Error> {
-        let pool = pool::of(self);
-        // It is never closed.
-        let _permit = pool.permits.acquire().await.ok();
+    /// Asks the node that has the key, which may be told by others. `at` is who is asked.
+    async fn find(
+        &self,
+        pool: &Pool,
+        script: &Script,
+        key: &[u8],
+        way: Way,
+        at: &RefCell<Address>,
+    ) -> Result<Reply, Error> {
         let slot = cluster::slot(key);
-        let mut owner = pool.owner(slot);
+        let mut owner = pool.owner(slot).filter(|owner| !self.nodes.of(owner).is_down());
         let mut to = owner.clone().unwrap_or_else(|| self.first());
         let mut is_asking = false;
         let mut left = MOST_NODES.max(self.options.endpoints.len());
         loop {
-            let error = match self.ask(&pool, &to, is_asking, script, key).await {
+            at.replace(to.clone());
+            let error = match self.ask(pool, &to, is_asking, script, key).await {
                 Ok(Reply::Error(error)) => error,
                 Ok(reply) => return Ok(reply),
                 Err(error) => {
-                    pool.forget(&to);
                     let is_last = !self.skip(&to) && owner.take().is_none();
                     // Nothing was sent: another one may know the way.
                     if !matches!(error, Error::Connect(..)) || is_last || left == 0 {
@@ -118,6 +196,7 @@ impl Client {
                     }
                     left -= 1;
                     is_asking = false;
+                    pool.forget(&to);
                     to = self.first();
                     continue;
                 }
@@ -133,6 +212,9 @@ impl Client {
                 owner = Some(redirect.to.clone());
             }
             to = redirect.to;
+            if way == Way::Asked && self.nodes.of(&to).is_down() {
+                return Err(Error::Down(Arc::clone(to.text())));
+            }
         }
     }
 

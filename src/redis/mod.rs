@@ -63,6 +63,9 @@ pub enum Error {
     /// It took too long.
     #[error("{0}: no answer in time")]
     TimedOut(Arc<str>),
+    /// It did not answer others, and was not asked.
+    #[error("{0}: it is not asked, since it did not answer before")]
+    Down(Arc<str>),
     /// The server said no, in these words.
     #[error("{0}: {1}")]
     Refused(Arc<str>, Box<str>),

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use super::{Address, Client};
+use super::{Address, Client, cluster};
 
 /// How often pools are looked over.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ struct Pools {
 pub(super) struct Pool {
     client: Weak<Client>,
     /// One for each connection that may be in use.
-    pub(super) permits: Semaphore,
+    pub(super) permits: Arc<Semaphore>,
     most: usize,
     fewest: usize,
     is_filling: Cell<bool>,
@@ -58,7 +58,7 @@ pub(super) fn of(client: &Arc<Client>) -> Rc<Pool> {
         let (most, fewest) = shares(client);
         let pool = Rc::new(Pool {
             client: Arc::downgrade(client),
-            permits: Semaphore::new(most),
+            permits: Arc::new(Semaphore::new(most)),
             most,
             fewest,
             is_filling: Cell::new(false),
@@ -104,6 +104,13 @@ impl Pool {
     /// The node that has this slot, as far as is known.
     pub(super) fn owner(&self, slot: u16) -> Option<Address> {
         self.owners.borrow().get(&slot).cloned()
+    }
+
+    /// The node that has a key, as far as is known.
+    pub(super) fn owner_of(&self, key: &[u8]) -> Option<Address> {
+        // Most are no cluster.
+        let is_known = !self.owners.borrow().is_empty();
+        is_known.then(|| self.owner(cluster::slot(key))).flatten()
     }
 
     pub(super) fn learn(&self, slot: u16, owner: Address) {

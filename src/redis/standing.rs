@@ -1,8 +1,13 @@
 //! Whether a Redis answers, as far as is known: who asks one that does not would wait.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::Address;
 
 /// How long one that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -18,6 +23,30 @@ pub enum Standing {
     Down,
     /// It does not, and it is time to try again; only one is told so.
     Due,
+}
+
+/// Nodes that are remembered; of a cluster they are told by others.
+const MOST: usize = 1024;
+
+/// What is known of the nodes of a cluster, or of the one Redis that there is: one that hangs
+/// says nothing about the others. Read by all workers.
+#[derive(Default)]
+pub(super) struct Nodes(ArcSwap<HashMap<Arc<str>, Arc<Known>>>);
+
+impl Nodes {
+    pub(super) fn of(&self, node: &Address) -> Arc<Known> {
+        if let Some(known) = self.0.load().get(node.text()) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(Known::default());
+        self.0.rcu(|before| {
+            let mut all = if before.len() < MOST { (**before).clone() } else { HashMap::new() };
+            all.entry(Arc::clone(node.text())).or_insert_with(|| Arc::clone(&new));
+            all
+        });
+        // Another worker may have been faster.
+        self.0.load().get(node.text()).map_or(new, Arc::clone)
+    }
 }
 
 /// What is known of one Redis. Times are counted from any moment before the first of them.
@@ -72,6 +101,20 @@ fn millis(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_stand_for_themselves() {
+        let nodes = Nodes::default();
+        let [one, other] = ["a:1", "b:2"].map(|node| Address::parse(node).unwrap());
+
+        nodes.of(&one).failed(Duration::ZERO, "gone");
+
+        assert!(nodes.of(&one).is_down() && !nodes.of(&other).is_down());
+        for number in 0..2 * MOST {
+            nodes.of(&Address::parse(&format!("n{number}:1")).unwrap());
+            assert!(nodes.0.load().len() <= MOST);
+        }
+    }
 
     #[test]
     fn one_that_failed_is_tried_by_one_after_a_pause() {

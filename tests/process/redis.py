@@ -383,6 +383,24 @@ def _(_none):
             eventually(5, lambda: "too often" in proxy.log)
 
 
+@checks("a node that hangs has only its own keys counted here, and a client that gives up takes no verdict with it")
+def _(_none):
+    def node(stream):
+        while asked := stream.recv(65536):
+            moved = f"-MOVED 1 {hung.endpoint}\r\n".encode()
+            stream.sendall(moved if b":lost" in asked else b"*2\r\n:0\r\n:1000000\r\n")
+
+    with Fake(lambda stream: stream.recv(1)) as hung, Fake(node) as entry:
+        with Limited({"endpoints": [entry.endpoint], "readTimeout": "1s"}, workers=1, burst=50) as proxy:
+            # Nobody waits for an answer about this key.
+            with socket.create_connection(("127.0.0.1", proxy.port)) as stream:
+                stream.sendall(b"GET /one HTTP/1.1\r\nHost: a\r\nX-Key: lost\r\n\r\n")
+                eventually(10, lambda: hung.open)
+            eventually(20, lambda: f"{hung.endpoint}: no answer in time; until it answers, {ALONE}" in proxy.log)
+            equal([proxy.status("lost") for _n in range(5)], [200] * 5)
+            equal([proxy.status("kept") for _n in range(5)], [429] * 5)
+
+
 @checks("a socket of this machine will do")
 def _(_none):
     folder = fresh("redis-socket")

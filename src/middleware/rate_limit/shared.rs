@@ -63,23 +63,17 @@ impl Shared {
     /// Takes a token for the source that `write` writes; `None`: Redis can't be asked. While
     /// it is not known to answer, one request in a second starts a try, and none waits for it.
     pub(super) async fn take(&self, write: impl FnOnce(&mut Vec<u8>)) -> Option<Verdict> {
-        match self.client.standing() {
+        let key = self.key(write);
+        match self.client.standing(&key) {
             Standing::Up => {}
             Standing::Down => return None,
             Standing::Due => {
-                let (client, script) = (Arc::clone(&self.client), Arc::clone(&self.script));
-                let key = self.key(write);
-                // Ends by itself: every wait for Redis has its limit.
-                tokio::task::spawn_local(async move {
-                    // What came of it is known to the client.
-                    let _ = client.run(&script, &key, verdict).await;
-                });
+                self.client.try_again(&self.script, key, verdict);
                 return None;
             }
         }
-        let key = self.key(write);
         // On the heap, since every request with any middleware would have room for it.
-        let verdict = Box::pin(self.client.run(&self.script, &key, verdict)).await;
+        let verdict = Box::pin(self.client.run(&self.script, key, verdict)).await;
         verdict.ok().map(|verdict| match verdict {
             Verdict::Delay(delay) => Verdict::Delay(delay.min(self.longest_delay)),
             Verdict::Pass | Verdict::Refuse(_) => verdict,
