@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +24,9 @@ use crate::upstream::{Transport, TransportSettings};
 const LOOK: Duration = Duration::from_secs(60);
 /// Between two looks that changes to the table cause.
 const SETTLE: Duration = Duration::from_millis(200);
-/// Responders asked at once: one that hangs holds few others up.
-const AT_ONCE: usize = 8;
+/// Questions on their way at once, and to one responder: one that hangs holds up nobody else's.
+const AT_ONCE: usize = 64;
+const EACH: usize = 4;
 /// As Traefik: for certificates that nobody provides any more.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// After a failure; doubles up to the longest, which is Traefik's.
@@ -53,20 +54,19 @@ pub async fn run(
         }
     };
     let mut revisions = published.subscribe();
-    let mut known = Known { settings, transport, all: HashMap::new() };
+    let mut known = Known::new(settings, transport);
     loop {
         let served: Vec<Served> = published.load().tls.served().collect();
-        // Dropping a question is safe: it is asked again.
-        let is_news = tokio::select! {
-            () = ending.cancelled() => return,
-            is_news = known.look(&served) => is_news,
-        };
-        if is_news && changes.send(Change::Stapled).await.is_err() {
+        if known.look(&served) && changes.send(Change::Stapled).await.is_err() {
             return;
         }
+        let next = known.next();
+        // All may be dropped: what is on its way is kept outside, and everything is looked at
+        // next.
         tokio::select! {
             () = ending.cancelled() => return,
-            () = pause(&mut revisions, known.next()) => {}
+            () = known.answered() => {}
+            () = pause(&mut revisions, next) => {}
         }
     }
 }
@@ -84,11 +84,22 @@ async fn pause(revisions: &mut watch::Receiver<u64>, next: Option<SystemTime>) {
     tokio::time::sleep(SETTLE).await;
 }
 
-/// What is known of certificates, by fingerprint.
+/// What is known of certificates, by fingerprint, and whom is asked about them.
 struct Known {
-    settings: settings::Ocsp,
+    settings: Arc<settings::Ocsp>,
     transport: Arc<Transport>,
     all: HashMap<String, Entry>,
+    asking: FuturesUnordered<LocalBoxFuture<'static, Answered>>,
+    /// How many questions are on their way to a responder.
+    asked: HashMap<String, usize>,
+}
+
+/// What a question came to.
+struct Answered {
+    /// The certificate's fingerprint.
+    id: String,
+    responder: String,
+    result: Result<(Vec<u8>, Answer), String>,
 }
 
 /// What is known of one.
@@ -98,16 +109,38 @@ struct Entry {
     stapled: Option<(Vec<u8>, Answer)>,
     /// When to ask again.
     due: SystemTime,
+    stage: Stage,
     failures: u32,
     trouble: Option<Trouble>,
     /// When it was last served.
     seen: SystemTime,
 }
 
+/// Where the next question about a certificate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Not due, as far as is known.
+    Idle,
+    /// It waits for others to the same responder.
+    Waiting,
+    /// On its way.
+    Asked,
+}
+
 impl Known {
-    /// Asks what is due and staples what is known; true when something is wrong now that was
-    /// not, or the other way round.
-    async fn look(&mut self, served: &[Served]) -> bool {
+    fn new(settings: settings::Ocsp, transport: Arc<Transport>) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            transport,
+            all: HashMap::new(),
+            asking: FuturesUnordered::new(),
+            asked: HashMap::new(),
+        }
+    }
+
+    /// Begins to ask what is due and staples what is known; true when something is wrong now
+    /// that was not, or the other way round.
+    fn look(&mut self, served: &[Served]) -> bool {
         let now = SystemTime::now();
         for one in served {
             let id = &one.facts().about.fingerprint;
@@ -118,30 +151,59 @@ impl Known {
             }
         }
         self.all.retain(|_, entry| entry.seen <= now && entry.seen + KEPT > now);
-        let (settings, transport) = (&self.settings, &self.transport);
-        let due = served.iter().filter_map(|one| {
-            let id = &one.facts().about.fingerprint;
-            let entry = self.all.get(id).filter(|entry| entry.is_due(now))?;
-            let question = entry.question.clone()?;
-            Some(async move { (id, obtain(settings, transport, &question).await) })
-        });
-        let due: Vec<_> = due.collect();
-        let mut answers = stream::iter(due).buffer_unordered(AT_ONCE);
-        let mut is_news = put(&mut self.all, served);
-        // One that hangs keeps the others' answers from nobody.
-        while let Some((id, result)) = answers.next().await {
-            if let Some(entry) = self.all.get_mut(id) {
-                entry.take(id, result, SystemTime::now());
-            }
-            is_news |= put(&mut self.all, served);
+        for one in served {
+            self.ask(&one.facts().about.fingerprint, now);
         }
-        is_news
+        put(&mut self.all, served)
     }
 
-    /// When something is to be done.
+    /// Asks about a certificate, if that is due and its responder has not too much to answer.
+    fn ask(&mut self, id: &str, now: SystemTime) {
+        let Some(entry) = self.all.get_mut(id) else { return };
+        if entry.stage == Stage::Asked || !entry.is_due(now) {
+            return;
+        }
+        let Some(question) = entry.question.clone() else { return };
+        let first = question.responders.first().map(|first| instead(&self.settings, first));
+        let responder = first.unwrap_or_default().to_owned();
+        let asked = self.asked.get(&responder).copied().unwrap_or_default();
+        if asked >= EACH || self.asking.len() >= AT_ONCE {
+            entry.stage = Stage::Waiting;
+            return;
+        }
+        entry.stage = Stage::Asked;
+        self.asked.insert(responder.clone(), asked + 1);
+        let (settings, transport) = (Arc::clone(&self.settings), Arc::clone(&self.transport));
+        let id = id.to_owned();
+        self.asking.push(Box::pin(async move {
+            let result = obtain(&settings, &transport, &question).await;
+            Answered { id, responder, result }
+        }));
+    }
+
+    /// Waits for the next answer and takes it.
+    async fn answered(&mut self) {
+        match self.asking.next().await {
+            Some(answered) => self.take(answered),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn take(&mut self, Answered { id, responder, result }: Answered) {
+        if let Some(asked) = self.asked.get_mut(&responder) {
+            *asked = asked.saturating_sub(1);
+        }
+        self.asked.retain(|_, asked| *asked > 0);
+        if let Some(entry) = self.all.get_mut(&id) {
+            entry.stage = Stage::Idle;
+            entry.take(&id, result, SystemTime::now());
+        }
+    }
+
+    /// When something is to be done, whatever is answered.
     fn next(&self) -> Option<SystemTime> {
-        let asking = self.all.values().filter(|entry| entry.question.is_some());
-        asking.map(Entry::next).min()
+        let idle = |entry: &&Entry| entry.question.is_some() && entry.stage == Stage::Idle;
+        self.all.values().filter(idle).map(Entry::next).min()
     }
 }
 
@@ -198,7 +260,8 @@ impl Entry {
             text: format!("no OCSP answer can be stapled: {why}"),
             mend: "put the authority's certificate behind it in the file".to_owned(),
         });
-        Self { question, stapled: None, due: now, failures: 0, trouble, seen: now }
+        let stage = Stage::Idle;
+        Self { question, stapled: None, due: now, stage, failures: 0, trouble, seen: now }
     }
 
     /// A pause that is longer than any was written before the clock was put back.
@@ -287,7 +350,45 @@ mod tests {
 
     fn entry() -> Entry {
         let now = SystemTime::UNIX_EPOCH;
-        Entry { question: None, stapled: None, due: now, failures: 0, trouble: None, seen: now }
+        let (question, stage) = (None, Stage::Idle);
+        Entry { question, stapled: None, due: now, stage, failures: 0, trouble: None, seen: now }
+    }
+
+    #[test]
+    fn a_responder_that_hangs_holds_up_only_its_own() {
+        let transport = Transport::build(&TransportSettings::default()).unwrap();
+        let mut known = Known::new(settings::Ocsp::default(), transport);
+        let now = SystemTime::now();
+        for number in 0..AT_ONCE {
+            for at in ["hangs", "good"] {
+                let question = Question::for_tests(&format!("http://{at}.example/"));
+                let entry = Entry { question: Some(question), ..entry() };
+                known.all.insert(format!("{at}{number}"), entry);
+            }
+        }
+        let asked = |known: &Known, at: &str| {
+            let of_it = known.all.iter().filter(|(id, _)| id.starts_with(at));
+            of_it.filter(|(_, entry)| entry.stage == Stage::Asked).count()
+        };
+
+        for at in ["hangs", "good"] {
+            for number in 0..AT_ONCE {
+                known.ask(&format!("{at}{number}"), now);
+            }
+            assert_eq!(asked(&known, at), EACH);
+        }
+        let responder = "http://good.example/".to_owned();
+        let answer = good(now, Duration::from_secs(3600));
+        known.take(Answered { id: "good0".to_owned(), responder, result: Ok(answer) });
+        for number in 0..AT_ONCE {
+            known.ask(&format!("good{number}"), SystemTime::now());
+        }
+
+        assert_eq!((asked(&known, "good"), asked(&known, "hangs")), (EACH, EACH));
+        assert_eq!(known.all["good0"].stage, Stage::Idle);
+        assert_eq!(known.all["good4"].stage, Stage::Asked);
+        // The one that was answered is due again at half of its answer's time.
+        assert!(known.next().is_some_and(|next| next > now));
     }
 
     fn good(since: SystemTime, life: Duration) -> (Vec<u8>, Answer) {

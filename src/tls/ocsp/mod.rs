@@ -74,6 +74,14 @@ pub struct Answer {
 }
 
 impl Question {
+    /// About some certificate.
+    #[cfg(test)]
+    pub fn for_tests(responder: &str) -> Self {
+        let id = Id { name: Vec::new(), key: Vec::new(), serial: Vec::new() };
+        let responders = vec![responder.to_owned()];
+        Self { responders, request: Vec::new(), id, authority_key: Vec::new() }
+    }
+
     /// About the first certificate of a chain; `None`: it names no responder. The error says
     /// why nobody can be asked.
     pub fn of(chain: &[CertificateDer<'_>]) -> Result<Option<Self>, String> {
