@@ -13,6 +13,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use rustls::crypto::CryptoProvider;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,9 @@ const QUESTION: &[u8] = &[0; 5];
 /// Largest message, as gRPC has it.
 const LARGEST: usize = 4 << 20;
 const CONNECT: Duration = Duration::from_secs(10);
+/// For an agent that took a connection to say something at all. After that it may be silent for
+/// as long as identities live.
+const FIRST: Duration = Duration::from_secs(10);
 /// Pauses before the first try after a failure, and before any later one, as in Traefik.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -44,6 +48,8 @@ enum Error {
     Message,
     #[error("it ended the call")]
     Ended,
+    #[error("it takes connections and said nothing within {FIRST:?}")]
+    Silent,
     #[error("{0}")]
     Svid(#[from] BadSvid),
 }
@@ -117,12 +123,29 @@ async fn ask(
 /// Makes the call, and hands on each answer to it.
 async fn listen(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    heard: impl FnMut(&[u8]) -> Result<(), Error>,
+    mut heard: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<std::convert::Infallible, Error> {
-    let (client, connection) = h2::client::handshake(stream).await?;
+    let first = Notify::new();
+    let told = |message: &[u8]| {
+        first.notify_one();
+        heard(message)
+    };
+    let talk = async {
+        let (client, connection) = h2::client::handshake(stream).await?;
+        tokio::select! {
+            ended = connection => Err(ended.err().map_or(Error::Ended, Error::Http)),
+            result = call(client, told) => result,
+        }
+    };
+    let silent = async {
+        if timeout(FIRST, first.notified()).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
-        ended = connection => Err(ended.err().map_or(Error::Ended, Error::Http)),
-        result = call(client, heard) => result,
+        biased;
+        result = talk => result,
+        () = silent => Err(Error::Silent),
     }
 }
 
@@ -194,5 +217,19 @@ fn refused(fields: &HeaderMap) -> Result<(), Error> {
                 if status == "7" { " (no entry of the agent's is about this process)" } else { "" };
             Err(Error::Refused(format!("gRPC status {status}: {words}{hint}")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_takes_a_connection_and_says_nothing_is_given_up() {
+        let (ours, _theirs) = tokio::io::duplex(1 << 16);
+
+        let Err(error) = listen(ours, |_| Ok(())).await;
+
+        assert_eq!(error.to_string(), "it takes connections and said nothing within 10s");
     }
 }
