@@ -9,7 +9,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE,
 use http::uri::{Authority, Scheme as UriScheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
-use hyper::client::conn::TrySendError;
+use hyper::client::conn::{TrySendError, http1};
 use tokio::sync::Notify;
 
 use super::connect::{Fresh, connect};
@@ -60,7 +60,7 @@ pub async fn send_kept(
     let mut has_moved = false;
     loop {
         let mut refusal = None;
-        let (connection, is_pooled) = match reach(server, &pool, is_upgrade).await {
+        let (connection, is_pooled) = match usable(server, &pool, &request).await {
             Ok(found) => found,
             Err(cause) => return Err(SendError::NotSent(Box::new(request), cause)),
         };
@@ -143,6 +143,37 @@ async fn hear_of_closed(pool: &Pool, method: &Method) {
     if !method.is_idempotent() && pool.has_idle() {
         tokio::task::yield_now().await;
     }
+}
+
+/// A connection that may be used, as far as is known.
+async fn usable(
+    server: &Server,
+    pool: &Rc<Pool>,
+    request: &Request<Body>,
+) -> Result<(Fresh, bool), Cause> {
+    let is_upgrade = request.headers().contains_key(UPGRADE);
+    let (found, is_pooled) = reach(server, pool, is_upgrade).await?;
+    match &found {
+        Fresh::Http1(sender) if !is_pooled && is_over(sender, request.method()).await => {
+            Err(closed())
+        }
+        Fresh::Http1(_) | Fresh::Http2(_) => Ok((found, is_pooled)),
+    }
+}
+
+/// A server that stops closes what it has accepted and not read yet: as above, that is looked at
+/// before what must not be sent twice is sent on a new connection.
+async fn is_over(sender: &http1::SendRequest<Body>, method: &Method) -> bool {
+    if method.is_idempotent() {
+        return false;
+    }
+    tokio::task::yield_now().await;
+    sender.is_closed()
+}
+
+fn closed() -> Cause {
+    let text = "the server closed the connection before it was used";
+    Cause::Unreachable(io::Error::new(io::ErrorKind::ConnectionAborted, text))
 }
 
 /// A connection from the pool (true) or a new one (false).
@@ -397,7 +428,28 @@ impl Watch for SentBody {
 
 #[cfg(test)]
 mod tests {
+    use hyper_util::rt::TokioIo;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_new_connection_that_was_closed_already_is_not_used_for_what_is_sent_once() {
+        let work = async {
+            for (is_there, is_closed) in [(true, false), (false, true)] {
+                let (ours, theirs) = tokio::io::duplex(64);
+                let theirs = is_there.then_some(theirs);
+                let (sender, connection) =
+                    http1::handshake::<_, Body>(TokioIo::new(ours)).await.unwrap();
+                let driver = tokio::task::spawn_local(connection);
+
+                assert!(!is_over(&sender, &Method::GET).await);
+                assert_eq!(is_over(&sender, &Method::POST).await, is_closed);
+                driver.abort();
+                drop(theirs);
+            }
+        };
+        tokio::task::LocalSet::new().run_until(work).await;
+    }
 
     #[test]
     fn sec_h15_answers_say_in_one_way_where_they_end() {
