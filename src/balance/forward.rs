@@ -15,6 +15,7 @@ use super::hold::{self, Waited};
 use super::replica::Replica;
 use super::rotation::Rotation;
 use super::settings::{LoadBalancerSettings, PassiveSettings};
+use super::state::ReplicaState;
 use super::sticky::{Claim, Cookie};
 use super::strategy::Tried;
 use super::switch;
@@ -74,12 +75,6 @@ struct Trip {
 impl Trip {
     fn is_new(&self, replica: &Arc<Replica>) -> bool {
         !self.tried.iter().any(|tried| Arc::ptr_eq(tried, replica))
-    }
-
-    /// One to ask while nobody is ready.
-    fn resort<'r>(&self, rotation: &'r Rotation) -> Option<&'r Arc<Replica>> {
-        let resorts = rotation.resorts(self.may_be_sent_twice);
-        resorts.iter().find(|replica| self.is_new(replica))
     }
 }
 
@@ -274,8 +269,9 @@ impl LoadBalancer {
         let until = *trip.hold_until.get_or_insert_with(|| Instant::now() + bounds.limit);
         let ticket = *trip.ticket.get_or_insert_with(|| self.group.ticket());
         let _waits = self.metrics.waits();
-        let is_open =
-            |rotation: &Rotation| !rotation.ready.is_empty() || trip.resort(rotation).is_some();
+        let is_open = |rotation: &Rotation| {
+            !rotation.ready.is_empty() || self.resort(trip, rotation).is_some()
+        };
         match self.group.wait(ticket, until, hold::cost(request), bounds, is_open).await {
             Some(Waited::Ready) => true,
             Some(Waited::TooLong | Waited::Full) => {
@@ -298,6 +294,22 @@ impl LoadBalancer {
         let Some(split) = &rotation.split else { return true };
         trip.pin = split.pin(headers, replica, exchange.secure);
         split.keeps(replica, headers)
+    }
+
+    /// One to ask while nobody is ready. One that has just stopped to accept is none, where it is
+    /// waited for: it may be back.
+    fn resort<'r>(&self, trip: &Trip, rotation: &'r Rotation) -> Option<&'r Arc<Replica>> {
+        let mut resorts = rotation.resorts(trip.may_be_sent_twice).iter();
+        resorts.find(|replica| {
+            let is_leaving = || replica.state() == ReplicaState::Draining;
+            trip.is_new(replica) && (is_leaving() || !self.waits())
+        })
+    }
+
+    /// Whether requests wait for a server when none is ready.
+    fn waits(&self) -> bool {
+        let limit = self.settings.hold.limit;
+        !limit.is_zero() && self.group.is_expecting(limit)
     }
 
     fn pick(
@@ -335,7 +347,7 @@ impl LoadBalancer {
             // All were tried: the same one again, which `once_more` has found worth it.
             rotation.turn(self.group.next_turn())
         });
-        picked.or_else(|| trip.resort(rotation)).map(Arc::clone)
+        picked.or_else(|| self.resort(trip, rotation)).map(Arc::clone)
     }
 
     /// The request again, if it may and should be sent again; else what to tell the client.
@@ -364,6 +376,11 @@ impl LoadBalancer {
         let Some(again) = again.filter(|_| !was_sent || is_broken(&cause)) else {
             return Err(cause);
         };
+        // Nobody accepts: to wait for somebody is not to send again.
+        let is_unmade = !was_sent && !matches!(cause, Cause::TimedOut);
+        if is_unmade && is_container && !self.has_ready() && self.waits() {
+            return Ok(again);
+        }
         // What was sent again on another way of this request counts, too: a `retry` middleware
         // adds its tries to ours and does not multiply them.
         if trip.tried.len() + trip.spent >= MAX_ATTEMPTS || !self.group.may_retry() {
@@ -385,10 +402,14 @@ impl LoadBalancer {
         Ok(again)
     }
 
+    fn has_ready(&self) -> bool {
+        !self.group.rotation.load().ready.is_empty()
+    }
+
     fn has_untried(&self, trip: &Trip) -> bool {
         let rotation = self.group.rotation.load();
         rotation.ready.iter().any(|(replica, _)| trip.is_new(replica))
-            || trip.resort(&rotation).is_some()
+            || self.resort(trip, &rotation).is_some()
     }
 
     fn respond(

@@ -130,6 +130,8 @@ impl Group {
         for Member { replica, .. } in &members.all {
             let is_mute = matches!(replica.state(), ReplicaState::Paused | ReplicaState::Gone);
             replica.set_silent(is_open && is_mute);
+            let mut ready = rotation.ready.iter();
+            replica.set_has_others(ready.any(|(other, _)| !Arc::ptr_eq(other, replica)));
         }
         self.rotation.store(Arc::new(rotation));
         drop(guard);
@@ -201,7 +203,8 @@ impl Group {
         self.turn.fetch_add(1, Relaxed)
     }
 
-    fn is_expecting(&self, limit: Duration) -> bool {
+    /// Whether a server will be ready soon, for requests that may wait so long.
+    pub(super) fn is_expecting(&self, limit: Duration) -> bool {
         let recently = RECENTLY.max(limit);
         self.rotation.load().is_expecting
             || lock(&self.members).left.is_some_and(|left| left.elapsed() < recently)

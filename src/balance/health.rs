@@ -333,6 +333,11 @@ impl Inputs {
         self.engine == EngineState::Stopping && !self.refuses && !self.goes_on
     }
 
+    /// It accepted connections and no longer does, though the engine says that it runs.
+    pub(super) fn is_dark(&self) -> bool {
+        self.accepts && self.engine == EngineState::Running && self.out == Out::UntilProbe
+    }
+
     /// Worth asking when nobody is ready: draining and not refusing yet, or out by connect
     /// failures, where a 502 tells more than a 503.
     pub(super) fn is_last_resort(&self, state: ReplicaState) -> bool {

@@ -133,6 +133,7 @@ impl Replica {
         let is_other = inputs.refuses() != refused || inputs.goes_on() != went_on;
         let is_news = after != before || inputs.reason != reason || is_other;
         inputs.reason = reason;
+        let is_dark = self.is_container() && inputs.is_dark();
         let turned = (after != before).then(|| inputs.turned(before, after, now));
         self.has_failures.store(inputs.has_failures(), Relaxed);
         self.state.store(after as u8, Relaxed);
@@ -149,7 +150,7 @@ impl Replica {
             let (from, to) = (before.as_str(), after.as_str());
             tracing::info!(service, server = %self.url, from, to, reason = %reason, "server");
         }
-        Turn { before, after, was_asked, is_news }
+        Turn { before, after, was_asked, is_dark, is_news }
     }
 
     /// The engine says so. Wakes requests that wait for it.
@@ -200,6 +201,11 @@ impl Replica {
     /// Others can do what this one was asked and can't be heard of.
     pub(super) fn set_silent(&self, is_silent: bool) {
         self.server.set_silent(is_silent);
+    }
+
+    /// Others can do what it is asked. A server of a file may be far away and slow to reach.
+    pub(super) fn set_has_others(&self, has_others: bool) {
+        self.server.set_has_others(has_others && self.is_container());
     }
 
     /// Takes it out until then; `None` brings it back. Its group does this, and knows.
@@ -369,6 +375,8 @@ struct Turn {
     after: ReplicaState,
     /// Though not ready, it was asked when nobody was.
     was_asked: bool,
+    /// It has stopped to accept connections.
+    is_dark: bool,
     is_news: bool,
 }
 
@@ -378,6 +386,7 @@ impl Turn {
         use ReplicaState::{Draining, Gone, Paused, Ready, Starting};
         // One that refuses is out before a busy engine says that it was told to stop.
         let was_here = self.was_asked || matches!(self.before, Ready | Starting | Draining);
-        was_here && self.before != self.after && matches!(self.after, Draining | Gone | Paused)
+        let is_out = matches!(self.after, Draining | Gone | Paused) || self.is_dark;
+        was_here && self.before != self.after && is_out
     }
 }

@@ -24,6 +24,10 @@ use crate::message::Body;
 /// As Go's transport, which has no setting for it in Traefik.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// So long a connection may take while another server is ready: the system tries a second time
+/// after one.
+const HESITATION: Duration = Duration::from_secs(2);
+
 /// Heads larger than this are refused; the same bound as for clients.
 const MAX_HEAD: usize = 1 << 20;
 const MAX_FIELDS: usize = 512;
@@ -53,6 +57,10 @@ pub(super) async fn connect(server: &Server, http1_only: bool) -> Result<Fresh, 
         () = server.pool.cut.wait() => {
             return Err(unreachable(io::ErrorKind::NetworkUnreachable.into()));
         }
+        () = hesitates(server) => {
+            let text = "no connection within 2 s, and another server is ready";
+            return Err(unreachable(io::Error::new(io::ErrorKind::HostUnreachable, text)));
+        }
     };
     let Some(name) = &server.tls_name else {
         return match server.scheme {
@@ -68,6 +76,17 @@ pub(super) async fn connect(server: &Server, http1_only: bool) -> Result<Fresh, 
         http2(stream, server).await
     } else {
         http1(stream, server).await
+    }
+}
+
+/// Waits until it takes too long, as long as others can do what it would be asked: where a
+/// container was a moment ago, nobody says that it is gone.
+async fn hesitates(server: &Server) {
+    loop {
+        tokio::time::sleep(HESITATION).await;
+        if server.pool.has_others.load(Ordering::Relaxed) {
+            return;
+        }
     }
 }
 

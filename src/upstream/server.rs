@@ -54,6 +54,8 @@ pub(super) struct PoolKey {
     pub(super) retired: AtomicBool,
     /// It can't be heard, and others can do what it was asked.
     pub(super) is_silent: AtomicBool,
+    /// Others can do what it is asked.
+    pub(super) has_others: AtomicBool,
     /// It sent an answer with more fields than a new connection takes at first.
     pub(super) sends_many_fields: AtomicBool,
     pub(super) cut: Cut,
@@ -104,6 +106,7 @@ impl Server {
                 id: POOLS.fetch_add(1, Ordering::Relaxed),
                 retired: AtomicBool::new(false),
                 is_silent: AtomicBool::new(false),
+                has_others: AtomicBool::new(false),
                 sends_many_fields: AtomicBool::new(false),
                 cut: Cut::default(),
             }),
@@ -140,6 +143,11 @@ impl Server {
     /// twice, and those that wait for a connection, are given up within a second.
     pub fn set_silent(&self, is_silent: bool) {
         self.pool.is_silent.store(is_silent, Ordering::Relaxed);
+    }
+
+    /// Others can do what it is asked: a connection to it must not take long.
+    pub fn set_has_others(&self, has_others: bool) {
+        self.pool.has_others.store(has_others, Ordering::Relaxed);
     }
 
     /// Connections are pooled again.

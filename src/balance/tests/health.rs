@@ -391,6 +391,33 @@ fn one_that_refused_before_its_stop_was_told_is_waited_for() {
 }
 
 #[test]
+fn one_that_stops_to_accept_is_waited_for_though_the_engine_says_nothing() {
+    on_worker(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let fake = Fake::on(listener, Rc::new(|_, _| Act::SayAndClose(ok("old"))));
+        let service = service(settings(vec![container(&fake.url, "a", EngineState::Running)]));
+        let (_checks, _) = check(&service);
+        assert_eq!(text(ask(&service, get("/")).await).await, "old");
+
+        drop(fake);
+        tokio::task::yield_now().await;
+        let asking = [0, 1, 2, 3].map(|_| {
+            let service = Arc::clone(&service);
+            tokio::task::spawn_local(async move { text(ask(&service, post("x")).await).await })
+        });
+        eventually("waiting", || service.waiting() == 4).await;
+        assert_eq!(service.replicas()[0].state(), ReplicaState::Unhealthy);
+
+        let listener = TcpListener::bind(address).await.unwrap();
+        let _fake = Fake::on(listener, Rc::new(|_, _| Act::Say(ok("new"))));
+        for answer in asking {
+            assert_eq!(answer.await.unwrap(), "new");
+        }
+    });
+}
+
+#[test]
 fn a_restart_of_the_only_container_delays_and_fails_nothing() {
     on_worker(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

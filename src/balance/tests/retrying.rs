@@ -32,6 +32,45 @@ fn a_server_that_refuses_costs_no_request_with_any_method() {
     });
 }
 
+/// An address that neither accepts nor refuses: the queue of its socket is full.
+fn deaf() -> (String, Vec<socket2::Socket>) {
+    let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let listener = socket().unwrap();
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let first = socket().unwrap();
+    first.connect(&address).unwrap();
+    let url = format!("http://{}", address.as_socket().unwrap());
+    (url, vec![listener, first])
+}
+
+#[test]
+fn one_that_a_connection_takes_long_to_is_left_for_another() {
+    on_worker(async {
+        let (url, _sockets) = deaf();
+        let fake = Fake::saying("a").await;
+        let service = service(settings(vec![
+            container(&url, "deaf", EngineState::Running),
+            container(&fake.url, "a", EngineState::Running),
+        ]));
+
+        let asking: Vec<_> = (0..8)
+            .map(|_| {
+                let service = Arc::clone(&service);
+                tokio::task::spawn_local(async move { ask(&service, post("x")).await.status() })
+            })
+            .collect();
+        for answer in asking {
+            assert_eq!(answer.await.unwrap(), 200);
+        }
+
+        assert_eq!(fake.seen(), 8);
+        assert_eq!(service.replicas()[0].state(), ReplicaState::Unhealthy);
+    });
+}
+
 #[test]
 fn without_another_server_a_refused_connect_is_a_502() {
     on_worker(async {
