@@ -1,6 +1,7 @@
 """The engine itself ends under an open-loop load and is started again: an engine of the tests' own."""
 
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -12,6 +13,11 @@ checks = Checks("engine restart under load")
 
 # Containers that the engine starts again when it is back.
 ALWAYS = {"RestartPolicy": {"Name": "always"}}
+
+
+def patient(service):
+    """An engine takes its time on a busy machine, and for how long is not what is tested."""
+    return {f"wharf.http.services.{service}.loadbalancer.hold.duration": "25s"}
 
 
 class Given(Site):
@@ -54,13 +60,23 @@ def _(site):
 def _(site):
     site.engine.stop()
     site.start_engine(live_restore=False)
-    # An engine takes its time on a busy machine, and who waits is not what is tested.
-    hold = {"wharf.http.services.again.loadbalancer.hold.duration": "25s"}
-    with site.app("again", 2, host=ALWAYS, labels=hold) as app:
+    with site.app("again", 2, host=ALWAYS, labels=patient("again")) as app:
         site.engine.stop()
         site.start_engine(live_restore=False)
         app.answers(*app.replicas)
+        app.done = time.monotonic()
         return app.judge() + site.engine.note
+
+
+@checks("the engine is killed and started again without live-restore: it stops what it finds, unseen")
+def _(site):
+    with site.app("orphan", 2, host=ALWAYS, labels=patient("orphan")) as app:
+        site.engine.kill()
+        app.some(100)
+        site.start_engine(live_restore=False)
+        app.answers(*app.replicas)
+        app.done = time.monotonic()
+        return app.judge(dead=app.replicas) + site.engine.note
 
 
 if __name__ == "__main__":

@@ -179,14 +179,20 @@ class StandIn:
         self.cuttable.cut()
 
     def stop(self):
+        self.stop_all()
+        self.cuttable.cut()
+
+    def stop_all(self):
         for container in engine.containers([f"wharf-test.run={engine.RUN}"]):
             if container["State"] == "running":
                 engine.call("POST", f"/containers/{container['Id']}/stop", query={"t": "10"})
                 self.stopped.append(container["Id"])
-        self.cuttable.cut()
 
     def start(self, live_restore=True):
-        for container in [] if live_restore else self.stopped:
+        if not live_restore:
+            # What it finds of a killed one it stops, too.
+            self.stop_all()
+        for container in self.stopped:
             engine.call("POST", f"/containers/{container}/start")
         self.stopped = []
         self.cuttable.open()
