@@ -96,6 +96,9 @@ class Configured(Process):
     def problems(self):
         return ask("127.0.0.1", self.api, "/api/wharf/problems").json
 
+    def routers(self):
+        return ask("127.0.0.1", self.api, "/api/http/routers?per_page=1000").json
+
     def metrics(self):
         return ask("127.0.0.1", self.api, "/metrics").text
 

@@ -117,6 +117,12 @@ impl Check<'_> {
         self.problems.push(problem.mend(mend));
     }
 
+    /// What is taken as written, and yet worth a word.
+    fn notice(&mut self, path: &str, text: &str, mend: &str) {
+        let problem = Problem::warning(Code::Notice, self.origin(path), text);
+        self.problems.push(problem.mend(mend));
+    }
+
     /// Whether an error about something below was already told: what is missing here may be
     /// just that, misspelt.
     fn is_told(&self, path: &str) -> bool {
@@ -229,7 +235,7 @@ impl Check<'_> {
                 );
                 self.error(Code::Conflict, &path, text);
             }
-            (_, Some(_)) => self.warn(
+            (_, Some(_)) => self.notice(
                 &path,
                 "the option is deprecated: it knows underscores only",
                 "use aliasHeadersStrategy",
@@ -243,7 +249,7 @@ impl Check<'_> {
             "v3" => {}
             "v2" => {
                 let text = "the v2 rule syntax is deprecated";
-                self.warn(path, text, "write rules in the v3 syntax and drop the option");
+                self.notice(path, text, "write rules in the v3 syntax and drop the option");
             }
             // As Traefik's words.
             other => {
@@ -259,7 +265,7 @@ impl Check<'_> {
         }
         if settings.experimental.fast_proxy.is_some() {
             let text = "has no effect: there is one proxy code, and it is fast";
-            self.warn("experimental.fastProxy", text, "remove it");
+            self.notice("experimental.fastProxy", text, "remove it");
         }
         if let Some(api) = &settings.api
             && !api.base_path.starts_with('/')
@@ -303,7 +309,7 @@ impl Check<'_> {
             (false, false) => {
                 // As Traefik, which takes the directory and says nothing.
                 let text = "`filename` is not used, since `directory` is set";
-                self.warn("providers.file.filename", text, "keep one of the two");
+                self.notice("providers.file.filename", text, "keep one of the two");
             }
             (true, false) | (false, true) => {}
         }
