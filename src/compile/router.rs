@@ -69,8 +69,10 @@ pub(super) fn program(
     compiled.map(Arc::new).map_err(|error| {
         let mut fault = Fault::new(Code::BadRule, error.sentence(rule)).field("rule");
         fault.plain = Some(match rule.get(error.span.clone()).filter(|at| !at.is_empty()) {
-            Some(at) if at.len() < rule.len() => format!("rule {rule}: {} at {at}", error.text),
-            _ => format!("rule {rule}: {}", error.text),
+            Some(at) if at.len() < rule.len() => {
+                format!("rule {}: {} at {}", short(rule), error.text, short(at))
+            }
+            _ => format!("rule {}: {}", short(rule), error.text),
         });
         let mut faults = Vec::with_capacity(2);
         if router.tls.is_some() && error.stage == Stage::Parsing {
@@ -85,6 +87,15 @@ pub(super) fn program(
         faults.insert(0, fault);
         faults
     })
+}
+
+/// A rule as people want to see it in a line.
+fn short(rule: &str) -> String {
+    const SHOWN: usize = 400;
+    match rule.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}...", rule.get(..at).unwrap_or_default()),
+        None => rule.to_owned(),
+    }
 }
 
 /// The qualified name of its TLS options.

@@ -6,7 +6,7 @@ use super::address::Choice;
 use super::merge::Manners;
 use super::service::{self, Pool};
 use super::template::{self, Template};
-use super::{Container, deploy, name, reach, read};
+use super::{Container, bounds, deploy, name, reach, read};
 use crate::middleware::Spec;
 use crate::model::{Name, Provider, ReplicaState, Router, Store};
 use crate::problem::{Code, Origin, Problem, Severity};
@@ -158,6 +158,8 @@ pub(super) fn decode<'c>(
             routers.is_empty() || routers.iter().any(|router| !router.value.service.contains('@'));
         parts.services.extend(reader.own(&own, is_needed));
     }
+    let this = Origin::Container(container.container.clone());
+    problems.extend(bounds::exceeded(&routers, &parts, &this));
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Parts { problems, ..Parts::default() };
     }

@@ -607,3 +607,49 @@ fn a_label_declares_the_default_certificate_that_a_resolver_is_to_obtain() {
     decoder.remove("two-id");
     assert_eq!(decoder.desired().tls.stores.len(), 1);
 }
+
+#[test]
+fn what_costs_everybody_too_much_leaves_out_its_container_alone() {
+    let alternatives = |matcher: &str, count: usize| {
+        (0..count).map(|n| matcher.replace('#', &n.to_string())).collect::<Vec<_>>().join(" || ")
+    };
+    let routers = |count: usize, key: &str, value: &str| -> Vec<(String, String)> {
+        let key = |n| format!("traefik.http.routers.r{n}.{key}");
+        (0..count).map(|n| (key(n), value.to_owned())).collect()
+    };
+    let heavy =
+        ("traefik.http.middlewares.m.redirectregex.regex".to_owned(), r"\pL{900}".to_owned());
+    let used = routers(9, "middlewares", "c1");
+    let chains = (1..9).map(|n| {
+        let key = format!("traefik.http.middlewares.c{n}.chain.middlewares");
+        (key, format!("c{0},c{0},m", n + 1))
+    });
+    let round = ("traefik.http.middlewares.c9.chain.middlewares".to_owned(), "c1,m".to_owned());
+    let chained = used.into_iter().chain(chains).chain([heavy, round]).collect();
+    let cases: Vec<(Vec<(String, String)>, &str)> = vec![
+        (routers(1025, "priority", "1"), "more than 1024 labels"),
+        (routers(5, "rule", &alternatives("Host(`h#.test`)", 800)), "bytes together"),
+        (routers(9, "rule", &alternatives("HeaderRegexp(`X`, `^#$`)", 90)), "they weigh"),
+        (routers(9, "rule", "PathRegexp(`[a-z]{1000}`)"), "they weigh"),
+        (routers(9, "rule", r"HostRegexp(`(?i)[\D][\D][\D][\D]`)"), "they weigh"),
+        (routers(300, "tls.certresolver", "le"), "300 certificates"),
+        (chained, "they weigh"),
+    ];
+    for (labels, text) in cases {
+        let mut bad = container("bad", 2, &[]);
+        bad.labels.extend(labels);
+
+        let desired = decoder(&[bad, container("good", 3, &[])]).desired();
+
+        let told = texts(&desired);
+        assert_eq!(told.len(), 1, "{text}: {told:?}");
+        assert!(told[0].contains(text) && told[0].contains("container bad"), "{text}: {told:?}");
+        assert_eq!(desired.routers.len(), 1, "{text}");
+    }
+
+    let many = routers(900, "rule", "Host(`a.test`) && PathRegexp(`^/[a-z]+/`)");
+    let mut fine = container("fine", 2, &[]);
+    fine.labels.extend(many);
+    let desired = decoder(&[fine]).desired();
+    assert_eq!((desired.routers.len(), desired.problems.len()), (900, 0), "{:?}", texts(&desired));
+}

@@ -1,6 +1,7 @@
 //! A container's labels to model parts and problems. Must never leave a key unread.
 
 mod address;
+mod bounds;
 mod container;
 mod decoder;
 mod deploy;

@@ -98,6 +98,11 @@ pub trait Middleware: Sized {
         None
     }
 
+    /// Its regular expressions, as written.
+    fn patterns(_settings: &Self::Settings) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// Learns the qualified name that it was declared under, and how many worker threads run
     /// it; called once, before any request.
     fn place(&mut self, _name: &str, _workers: usize) {}
@@ -168,6 +173,16 @@ macro_rules! middlewares {
             /// What it does, in a few words.
             pub fn about(&self) -> &'static str {
                 match self { $( $(#[$meta])* Self::$kind(_) => $about, )* }
+            }
+
+            /// Its regular expressions, as written.
+            pub fn patterns(&self) -> Vec<&str> {
+                match self {
+                    $(
+                        $(#[$meta])*
+                        Self::$kind(settings) => <$module::Step as Middleware>::patterns(settings),
+                    )*
+                }
             }
 
             /// The service that it names, as written.

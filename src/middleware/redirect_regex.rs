@@ -36,6 +36,10 @@ impl Middleware for Step {
     type Settings = Settings;
     type Memo = std::convert::Infallible;
 
+    fn patterns(settings: &Settings) -> Vec<&str> {
+        vec![&settings.regex]
+    }
+
     fn build(settings: &Settings) -> Result<Self, String> {
         Ok(Self {
             pattern: regexp::compile(&settings.regex)?,

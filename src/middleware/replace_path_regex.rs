@@ -32,6 +32,10 @@ impl Middleware for Step {
     type Settings = Settings;
     type Memo = std::convert::Infallible;
 
+    fn patterns(settings: &Settings) -> Vec<&str> {
+        vec![&settings.regex]
+    }
+
     fn build(settings: &Settings) -> Result<Self, String> {
         let text = settings.regex.trim();
         let pattern = regexp::compile(text)

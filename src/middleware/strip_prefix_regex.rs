@@ -26,6 +26,10 @@ impl Middleware for Step {
     type Settings = Settings;
     type Memo = std::convert::Infallible;
 
+    fn patterns(settings: &Settings) -> Vec<&str> {
+        settings.regex.iter().map(String::as_str).collect()
+    }
+
     fn build(settings: &Settings) -> Result<Self, String> {
         let patterns = settings.regex.iter().map(|text| regexp::compile(text.trim()));
         Ok(Self { patterns: patterns.collect::<Result<_, _>>()? })

@@ -1,7 +1,7 @@
 //! A rule's places in the index: its disjunctive form, reduced to one host and one path
 //! per branch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use ahash::RandomState;
 
@@ -9,8 +9,10 @@ use super::program::{HostTest, Test};
 use super::trie::Span;
 use crate::rule::Tree;
 
-/// More branches than this are not worth indexing.
-const MOST: usize = 64;
+/// More branches than this are not worth indexing: of alternatives, as long as a rule may be,
+/// and of what comes of alternatives that must hold together.
+const MOST: usize = 2048;
+const MOST_JOINED: usize = 64;
 
 /// What a place asks of the host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,12 +40,13 @@ impl Place {
 /// The places of a rule; one that can't be indexed stands at the top of everything.
 pub(super) fn places(tree: &Tree<Test>) -> Box<[Place]> {
     let mut places: Vec<Place> = Vec::new();
+    let mut seen = HashSet::new();
     let Some(branches) = branches(tree, false) else {
         return Box::new([Place::everywhere()]);
     };
     for branch in branches {
         let place = place(&branch);
-        if !places.contains(&place) {
+        if seen.insert(place.clone()) {
             places.push(place);
         }
     }
@@ -80,7 +83,7 @@ fn all(parts: &[Tree<Test>], negated: bool) -> Option<Vec<Vec<&Test>>> {
     let mut out: Vec<Vec<&Test>> = vec![Vec::new()];
     for part in parts {
         let more = branches(part, negated)?;
-        if out.len() * more.len() > MOST {
+        if out.len() * more.len() > MOST_JOINED {
             return None;
         }
         out = out

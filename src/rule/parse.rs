@@ -102,7 +102,10 @@ impl<'a> Parser<'a> {
             return Ok(());
         }
         let text = format!("more than {DEEPEST} nested parentheses and negations");
-        Err(self.lexer.error(span.clone(), &text))
+        Err(self
+            .lexer
+            .error(span.clone(), &text)
+            .mend("split the rule over several routers with the same service"))
     }
 
     fn close(&mut self) -> Result<(), RuleError> {

@@ -8,13 +8,24 @@ use regex::{Regex, RegexBuilder};
 /// Longest source in bytes.
 const LONGEST: usize = 4 * 1024;
 
+/// Most classes far beyond ASCII in an expression that does not look at case: to fold one takes
+/// ten milliseconds, and thousands fit into a line.
+const MOST_FOLDED: usize = 8;
+
 /// Compiles a regular expression in Go's dialect. The error is in Go's words where they
 /// are the same: ``error parsing regexp: missing closing ): `(` ``.
 pub fn compile(source: &str) -> Result<Regex, String> {
     if source.len() > LONGEST {
         return Err(format!("error parsing regexp: longer than {LONGEST} bytes"));
     }
-    RegexBuilder::new(&translate(source))
+    let translated = translate(source);
+    if translated.is_folded && translated.wide > MOST_FOLDED {
+        return Err(format!(
+            "error parsing regexp: more than {MOST_FOLDED} classes beyond ASCII with (?i): \
+             `{source}`"
+        ));
+    }
+    RegexBuilder::new(&translated.text)
         .size_limit(1 << 20)
         .dfa_size_limit(2 << 20)
         .nest_limit(64)
@@ -46,25 +57,67 @@ fn describe(source: &str, error: &regex::Error) -> String {
 
 /// Go's dialect in this engine's: `\d`, `\w`, `\s` and `\b` know ASCII only, `{` that starts no
 /// count is a plain brace, `\Q...\E` quotes, and classes have no set operators.
-fn translate(source: &str) -> String {
-    let mut out = String::with_capacity(source.len() + 16);
+fn translate(source: &str) -> Translated {
+    let mut out = Translated {
+        text: String::with_capacity(source.len() + 16),
+        wide: 0,
+        is_folded: folds(source),
+    };
     let mut rest = source;
     while let Some(first) = rest.chars().next() {
         let length = match first {
             '\\' => escape(rest, false, &mut out),
             '[' => class(rest, &mut out),
             '{' if !is_count(rest) => {
-                out.push_str("\\{");
+                out.text.push_str("\\{");
                 1
             }
             plain => {
-                out.push(plain);
+                out.text.push(plain);
                 plain.len_utf8()
             }
         };
         rest = rest.get(length..).unwrap_or_default();
     }
     out
+}
+
+/// An expression in this engine's dialect.
+struct Translated {
+    text: String,
+    /// Classes that reach far beyond ASCII.
+    wide: usize,
+    /// It does not look at case, at least somewhere.
+    is_folded: bool,
+}
+
+/// Whether a flag `i` is set anywhere: `(?i)`, `(?si:`.
+fn folds(source: &str) -> bool {
+    source.split("(?").skip(1).any(|rest| {
+        let flags = rest.split(|letter: char| !letter.is_ascii_alphabetic() && letter != '-');
+        flags.into_iter().next().is_some_and(|flags| flags.contains('i'))
+    })
+}
+
+/// What an expression costs to compile, roughly: one is four microseconds.
+pub fn weight(source: &str) -> usize {
+    const EACH: usize = 128;
+    let translated = translate(source);
+    let wide = translated.wide * if translated.is_folded { 2048 } else { 256 };
+    let mut weight = EACH + source.len() + wide;
+    for (at, _) in source.match_indices('{') {
+        let rest = source.get(at..).unwrap_or_default();
+        if !is_count(rest) {
+            continue;
+        }
+        let numbers = rest.get(1..).unwrap_or_default().split('}').next().unwrap_or_default();
+        let most = numbers.split(',').filter_map(|number| number.parse::<usize>().ok()).max();
+        let before = source.get(..at).unwrap_or_default();
+        let is_large = before.ends_with([')', '}']) || translated.wide > 0;
+        let each = if is_large { 4096 } else { 0 };
+        weight = weight.saturating_add(each + most.unwrap_or(1).saturating_mul(16));
+    }
+    weight
 }
 
 /// Whether `{2}`, `{2,}` or `{2,3}` stands at the start.
@@ -78,8 +131,15 @@ fn is_count(rest: &str) -> bool {
 }
 
 /// Copies one escape; returns how much of `rest` it took.
-fn escape(rest: &str, in_class: bool, out: &mut String) -> usize {
+fn escape(rest: &str, in_class: bool, out: &mut Translated) -> usize {
     let letter = rest.chars().nth(1);
+    let is_wide = match letter {
+        Some('p' | 'P') => true,
+        Some('D' | 'W' | 'S') => in_class,
+        _ => false,
+    };
+    out.wide += usize::from(is_wide);
+    let out = &mut out.text;
     let (open, close) = if in_class { ("", "") } else { ("[", "]") };
     let class = match letter {
         Some('d') => Some((open, "0-9", close)),
@@ -115,11 +175,11 @@ fn escape(rest: &str, in_class: bool, out: &mut String) -> usize {
 }
 
 /// Copies one bracketed class; returns how much of `rest` it took.
-fn class(rest: &str, out: &mut String) -> usize {
-    out.push('[');
+fn class(rest: &str, out: &mut Translated) -> usize {
+    out.text.push('[');
     let mut at = 1;
     if rest.get(at..).is_some_and(|rest| rest.starts_with('^')) {
-        out.push('^');
+        out.text.push('^');
         at += 1;
     }
     let start = at;
@@ -127,31 +187,45 @@ fn class(rest: &str, out: &mut String) -> usize {
         let first = inner.chars().next().unwrap_or_default();
         at += match first {
             ']' if at > start => {
-                out.push(']');
+                out.text.push(']');
                 return at + 1;
             }
             '\\' => escape(inner, true, out),
             '[' if inner.starts_with("[:") && inner.contains(":]") => {
                 let length = inner.find(":]").map_or(1, |end| end + 2);
-                out.push_str(inner.get(..length).unwrap_or_default());
+                out.wide += usize::from(inner.starts_with("[:^"));
+                out.text.push_str(inner.get(..length).unwrap_or_default());
                 length
             }
             // Set operators and nested classes are this engine's, not Go's.
             '[' | ']' | '&' | '~' => {
-                let _ = write!(out, "\\{first}");
+                let _ = write!(out.text, "\\{first}");
                 1
             }
             '-' if inner.starts_with("--") => {
-                out.push_str("\\-");
+                out.text.push_str("\\-");
                 1
             }
             plain => {
-                out.push(plain);
+                if plain == '-' {
+                    out.wide += usize::from(is_far(inner.get(1..).unwrap_or_default()));
+                }
+                out.text.push(plain);
                 plain.len_utf8()
             }
         };
     }
     at
+}
+
+/// Whether a range may end beyond ASCII here.
+fn is_far(end: &str) -> bool {
+    let mut letters = end.chars();
+    match letters.next() {
+        Some('\\') => letters.next().is_some_and(|letter| matches!(letter, 'x' | 'u' | 'U')),
+        Some(letter) => !letter.is_ascii(),
+        None => false,
+    }
 }
 
 #[cfg(test)]
@@ -191,5 +265,37 @@ mod tests {
         assert!(compile("a(?=b)").unwrap_err().contains("invalid or unsupported Perl syntax"));
         assert!(compile("(a{1000}){1000}").is_err());
         assert!(compile(&"(".repeat(5000)).is_err());
+    }
+
+    #[test]
+    fn what_takes_long_to_compile_is_refused_or_weighs_much() {
+        for source in [
+            "[a-\u{10ffff}]",
+            r"[a-\u{10ffff}]",
+            r"[a-\x{10ffff}]",
+            r"\pL",
+            r"[\D]",
+            r"[[:^alpha:]]",
+        ] {
+            let many = source.repeat(MOST_FOLDED + 1);
+            for folded in ["(?i)", "(?s)(?mi-s:x)", "(?P<n>x)(?-i)"] {
+                let error = compile(&format!("{folded}{many}")).unwrap_err();
+                assert!(error.contains("beyond ASCII"), "{source}: {error}");
+            }
+            assert!(compile(&many).is_ok(), "{source}");
+            assert!(weight(&format!("(?i){source}")) > 2048, "{source}");
+        }
+        assert!(compile(&"(?i)[^/a-z]".repeat(100)).is_ok());
+        for (source, least, most) in [
+            ("^/api/[0-9a-f]{8}-[0-9a-f]{4}$", 300, 500),
+            ("^/[^/]{1,255}$", 4000, 5000),
+            (r"\pL{20}", 4096, 5000),
+            ("((a{9}){9}){9}", 8192, 10000),
+            ("a{1000}", 16000, 17000),
+            ("{id}", 100, 200),
+        ] {
+            let weight = weight(source);
+            assert!((least..=most).contains(&weight), "{source}: {weight}");
+        }
     }
 }

@@ -67,6 +67,10 @@ impl Middleware for Step {
         settings.remarks()
     }
 
+    fn patterns(settings: &Settings) -> Vec<&str> {
+        vec![&settings.auth_response_headers_regex]
+    }
+
     fn build(settings: &Settings) -> Result<Self, String> {
         let pattern = match settings.auth_response_headers_regex.as_str() {
             "" => None,

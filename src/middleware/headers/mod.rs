@@ -46,6 +46,10 @@ impl Middleware for Step {
         custom::remarks(settings)
     }
 
+    fn patterns(settings: &Settings) -> Vec<&str> {
+        settings.access_control_allow_origin_list_regex.iter().map(String::as_str).collect()
+    }
+
     fn build(settings: &Settings) -> Result<Self, String> {
         let cors = cors::Cors::build(settings)?;
         let secure = secure::Secure::build(settings)?;
