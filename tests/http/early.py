@@ -57,7 +57,7 @@ class Hasty:
 
     def answer(self, stream, reader, way, length):
         """Whether another request may come."""
-        ends = b"Connection: close\r\n" if way == b"/hasty/closes" else b""
+        ends = b"Connection: close\r\n" if way in (b"/hasty/closes", b"/hasty/resets") else b""
         stream.sendall(b"HTTP/1.1 413 Too Much\r\n" + ends + b"Content-Length: 5\r\n\r\nhasty")
         if way == b"/hasty/deaf":
             with self.lock:
