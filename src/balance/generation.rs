@@ -25,6 +25,23 @@ pub struct BackOff {
     pub window: Duration,
     /// The youngest of its containers then: one that is made later is another try.
     pub(super) created: Option<SystemTime>,
+    /// Its place in the order of generations.
+    pub(super) appeared: Option<SystemTime>,
+    /// The generations then, this one too.
+    pub(super) known: Box<[Arc<str>]>,
+}
+
+impl BackOff {
+    pub(super) fn knew(&self, generation: &str) -> bool {
+        self.known.iter().any(|known| **known == *generation)
+    }
+
+    /// What a generation that comes back stays before: one that was known was not deployed to
+    /// follow this one, even if all its containers were made anew.
+    pub(super) fn bound(&self, generation: &str) -> Option<SystemTime> {
+        let is_other = *self.generation != *generation;
+        self.appeared.filter(|_| is_other && self.knew(generation))
+    }
 }
 
 /// What a generation of a service is doing.

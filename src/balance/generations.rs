@@ -54,6 +54,11 @@ pub(super) struct Record {
     pub(super) created: Option<SystemTime>,
     /// What that one says.
     pub(super) rules: Arc<DeployRules>,
+    /// When the oldest of those was made that ran as it came: the order of generations. One
+    /// that runs is no newer for another container.
+    appeared: Option<SystemTime>,
+    /// One of its containers runs.
+    is_here: bool,
     /// Of servers that are no longer members.
     past: Tally,
     /// All of it, at the last looks, oldest first.
@@ -72,54 +77,50 @@ impl Generations {
 
     /// Which generations there are now. What is known of one without servers is forgotten.
     pub(super) fn settle(&mut self, members: &[Member]) {
-        let mut youngest: HashMap<&str, (&Arc<Deploy>, bool)> = HashMap::new();
+        let mut seen: HashMap<&str, Seen<'_>> = HashMap::new();
         if members.iter().all(|member| member.deploy.is_some()) {
             for member in members {
                 let Some(deploy) = &member.deploy else { continue };
-                let is_here = member.replica.state() != ReplicaState::Gone;
-                let (known, was_here) =
-                    youngest.entry(&deploy.generation).or_insert((deploy, is_here));
-                if deploy.created > known.created {
-                    *known = deploy;
-                }
-                *was_here |= is_here;
+                let one = seen.entry(&deploy.generation).or_insert_with(|| Seen::new(deploy));
+                one.add(deploy, member.replica.state() != ReplicaState::Gone);
             }
         }
-        self.records.retain(|record| youngest.contains_key(&*record.id));
-        for record in &mut self.records {
-            if let Some((deploy, _)) = youngest.get(&*record.id) {
-                record.take(deploy);
-            }
-        }
-        if self.records.len() == 1 && youngest.len() > 1 {
+        self.records.retain(|record| seen.contains_key(&*record.id));
+        if self.records.len() == 1 && seen.len() > 1 {
             // Nobody has looked at its counts while it was the only one.
             self.records.iter_mut().for_each(|record| record.forget_looks(members));
         }
         let known: HashSet<_> = self.records.iter().map(|record| Arc::clone(&record.id)).collect();
-        let new = youngest.values().filter(|(deploy, _)| !known.contains(&deploy.generation));
-        self.records.extend(new.map(|(deploy, _)| Record::new(deploy)));
+        let new = seen.values().filter(|one| !known.contains(&one.youngest.generation));
+        self.records.extend(new.map(|one| Record::new(one.youngest)));
+        for record in &mut self.records {
+            if let Some(one) = seen.get(&*record.id) {
+                let back_off = self.back_off.as_ref();
+                record.take(one, back_off.and_then(|back_off| back_off.bound(&record.id)));
+            }
+        }
         // A container that does not run, one left behind say, is not what was deployed last.
         self.records.sort_by_cached_key(|record| {
-            let is_here = youngest.get(&*record.id).is_some_and(|(_, is_here)| *is_here);
-            Reverse((is_here, record.created, Arc::clone(&record.id)))
+            Reverse((record.is_here, record.appeared, Arc::clone(&record.id)))
         });
         self.end_back_off(members);
     }
 
-    /// Ends a back-off when something was deployed since.
+    /// Ends a back-off when something was deployed since: a generation that nobody knew then, or
+    /// a container of its own. More containers of the others say nothing about it.
     fn end_back_off(&mut self, members: &[Member]) {
         let Some(back_off) = &self.back_off else { return };
-        let is_known = self.records.iter().any(|record| record.id == back_off.generation);
-        let is_newer = |record: &&mut Record| record.created > back_off.created;
-        let again = self.records.iter_mut().find(is_newer);
-        if is_known && again.is_none() {
-            return;
+        let is_succeeded = self.records.first().is_some_and(|newest| !back_off.knew(&newest.id));
+        let own = self.records.iter_mut().find(|record| record.id == back_off.generation);
+        match own {
+            Some(own) if own.created > back_off.created => {
+                // What it did before says nothing about the new containers.
+                own.forget_looks(members);
+                self.back_off = None;
+            }
+            Some(_) if !is_succeeded => {}
+            Some(_) | None => self.back_off = None,
         }
-        // What it did before says nothing about the new containers.
-        if let Some(record) = again {
-            record.forget_looks(members);
-        }
-        self.back_off = None;
     }
 
     /// How requests are split between them; `None` where nothing is to be decided. `rotation`
@@ -191,6 +192,8 @@ impl Generations {
             errors: recent.errors,
             window: rules.window,
             created: newest.created,
+            appeared: newest.appeared,
+            known: self.records.iter().map(|record| Arc::clone(&record.id)).collect(),
         };
         self.back_off = Some(back_off.clone());
         Some(back_off)
@@ -211,21 +214,55 @@ impl Generations {
     }
 }
 
+/// What the members say of one now.
+struct Seen<'m> {
+    youngest: &'m Arc<Deploy>,
+    is_here: bool,
+    /// When the oldest container was made that runs.
+    oldest: Option<SystemTime>,
+}
+
+impl<'m> Seen<'m> {
+    fn new(deploy: &'m Arc<Deploy>) -> Self {
+        Self { youngest: deploy, is_here: false, oldest: None }
+    }
+
+    fn add(&mut self, deploy: &'m Arc<Deploy>, is_here: bool) {
+        if deploy.created > self.youngest.created {
+            self.youngest = deploy;
+        }
+        if is_here {
+            let is_first = !self.is_here || deploy.created < self.oldest;
+            self.oldest = if is_first { deploy.created } else { self.oldest };
+            self.is_here = true;
+        }
+    }
+}
+
 impl Record {
     fn new(deploy: &Deploy) -> Self {
         Self {
             id: Arc::clone(&deploy.generation),
             created: deploy.created,
             rules: Arc::clone(&deploy.rules),
+            appeared: deploy.created,
+            is_here: false,
             past: Tally::default(),
             looks: [(Instant::now(), Tally::default())].into(),
             turn: Arc::default(),
         }
     }
 
-    fn take(&mut self, youngest: &Deploy) {
-        self.created = youngest.created;
-        self.rules = Arc::clone(&youngest.rules);
+    /// It is seen so now. `bound`: it comes before what was made then, whatever its age.
+    fn take(&mut self, seen: &Seen<'_>, bound: Option<SystemTime>) {
+        self.created = seen.youngest.created;
+        self.rules = Arc::clone(&seen.youngest.rules);
+        if !self.is_here && seen.is_here {
+            let before = bound.and_then(|bound| bound.checked_sub(Duration::from_nanos(1)));
+            let is_bound = before.is_some_and(|before| seen.oldest > Some(before));
+            self.appeared = if is_bound { before } else { seen.oldest };
+        }
+        self.is_here = seen.is_here;
     }
 
     /// What was counted of it so far.

@@ -615,20 +615,85 @@ fn what_one_did_while_it_was_alone_is_not_of_the_last_seconds() {
 }
 
 #[test]
-fn the_newest_is_the_one_that_was_made_last_and_runs() {
+fn the_newest_is_the_one_that_came_last_and_runs() {
     in_stillness(async {
         let rules = DeployRules { percent: Some(100), ..rules() };
-        // A rollback: a container of the first generation is made anew.
-        let mut servers = two(1, 1, &rules);
+        let first = service(settings(two(0, 1, &rules)));
+        // A rollback: the first generation comes back.
+        let mut servers = two(0, 1, &rules);
         servers.push(deployed(21, "v1", &rules));
-        let service = service(settings(servers));
-        assert_eq!(shown(&service)[0].0, "v1");
-        let got = spread(&service, 20, &[]).await;
-        assert_eq!(got, [(1, 10), (21, 10)].into());
+        let back = changed(&first, servers);
+        assert_eq!(shown(&back)[0].0, "v1");
+        let got = spread(&back, 20, &[]).await;
+        assert_eq!(got, [(21, 20)].into());
 
         // One that was left behind and does not run.
-        replica(&service, 1).set_engine(EngineState::Gone);
-        replica(&service, 21).set_engine(EngineState::Gone);
-        assert_eq!(shown(&service)[0].0, "v2");
+        replica(&back, 21).set_engine(EngineState::Gone);
+        assert_eq!(shown(&back)[0].0, "v2");
+    });
+}
+
+fn canary() -> DeployRules {
+    DeployRules { percent: Some(10), ..with_back_off() }
+}
+
+async fn new_of_100(service: &Arc<Service>) -> usize {
+    let got = spread(service, 100, &[]).await;
+    got.iter().filter(|(number, _)| (11..21).contains(*number)).map(|(_, count)| count).sum()
+}
+
+#[test]
+fn one_that_runs_does_not_overtake_with_another_container() {
+    in_stillness(async {
+        let first = service(settings(two(2, 1, &canary())));
+        assert_eq!(new_of_100(&first).await, 10);
+
+        // One more of the old ones, to carry the load.
+        let mut servers = two(2, 1, &canary());
+        servers.push(deployed(21, "v1", &canary()));
+        let more = changed(&first, servers.clone());
+        assert_eq!((&*shown(&more)[0].0, new_of_100(&more).await), ("v2", 10));
+
+        // The ones from before it go: it was made after the new generation.
+        let last = changed(&more, servers.split_off(2));
+        assert_eq!((&*shown(&last)[0].0, new_of_100(&last).await), ("v2", 10));
+
+        // A proxy that starts meanwhile sees it so, too.
+        let mut servers = two(1, 1, &canary());
+        servers.push(deployed(21, "v1", &canary()));
+        let restarted = service(settings(servers));
+        assert_eq!((&*shown(&restarted)[0].0, new_of_100(&restarted).await), ("v2", 10));
+    });
+}
+
+#[test]
+fn more_containers_of_the_old_generation_do_not_end_a_back_off() {
+    in_stillness(async {
+        let first = service(settings(two(1, 1, &canary())));
+        answered(&first, 11, 20, 20);
+        second(&first).await;
+        assert_eq!(states(&first)[0], GenerationState::BackedOff);
+
+        // It is scaled up, and the ones from before go.
+        let mut servers = two(1, 1, &canary());
+        servers.push(deployed(21, "v1", &canary()));
+        let more = changed(&first, servers.clone());
+        assert_eq!((states(&more)[0], new_of_100(&more).await), (GenerationState::BackedOff, 0));
+        let less = changed(&more, servers.split_off(1));
+        assert_eq!((states(&less)[0], new_of_100(&less).await), (GenerationState::BackedOff, 0));
+
+        // All of it is made anew at once, as by `--force-recreate`.
+        let none = changed(&less, two(0, 1, &canary()));
+        assert_eq!(new_of_100(&none).await, 100);
+        let mut servers = two(0, 1, &canary());
+        servers.push(deployed(22, "v1", &canary()));
+        let again = changed(&none, servers.clone());
+        assert_eq!((states(&again)[0], new_of_100(&again).await), (GenerationState::BackedOff, 0));
+
+        // One from long ago is started again.
+        servers.push(deployed(5, "v0", &canary()));
+        let with_ancient = changed(&again, servers);
+        assert_eq!(states(&with_ancient)[0], GenerationState::BackedOff);
+        assert_eq!(new_of_100(&with_ancient).await, 0);
     });
 }
