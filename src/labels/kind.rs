@@ -7,7 +7,7 @@ use super::container::{self, Options, Part, Parts};
 use super::merge::{Member, Others};
 use super::owner::{self, Age, Claim, Gone, Owner};
 use super::spoiled::Spoiled;
-use super::{Container, merge};
+use super::{Container, hand_over, merge};
 use crate::model::{Items, Name, Sourced};
 use crate::problem::Problem;
 
@@ -161,14 +161,16 @@ impl<P, T: PartialEq> Kind<P, T> {
             let mut problems = Vec::new();
             let mut refused = Vec::new();
             let mut item = None;
-            if let Some(declared) = self.declared.get(&name).filter(|one| !one.ids.is_empty()) {
+            if let Some(declared) = self.declared.get_mut(&name).filter(|d| !d.ids.is_empty()) {
                 let members = declared.ids.iter().filter_map(|id| {
                     let entry = entries.get(id)?;
                     let is_spoiled = spoiled.get(id).is_some_and(|all| is_spoiled(all, &name));
                     member(self.part, options, entry, &name, is_spoiled)
                 });
+                let members: Vec<_> = members.collect();
+                hand_over::hand_over(&mut declared.claims, &members);
                 let verdict = merge::decide(
-                    members.collect(),
+                    members,
                     &declared.claims,
                     options.manners,
                     self.others,

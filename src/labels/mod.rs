@@ -6,6 +6,7 @@ mod container;
 mod decoder;
 mod deploy;
 mod generation;
+mod hand_over;
 mod kind;
 mod known;
 mod merge;

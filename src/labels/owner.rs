@@ -63,6 +63,11 @@ impl Owner {
         self == other || self.is_named && other.is_named && self.project == other.project
     }
 
+    /// Of a Compose project; containers without any are all of one here.
+    pub(super) fn project(&self) -> Option<&str> {
+        self.project.as_deref()
+    }
+
     /// Whether its next container can be told from a stranger's.
     pub(super) fn is_known_again(&self) -> bool {
         matches!(self.key, Key::Service(..))

@@ -95,18 +95,90 @@ fn one_that_has_not_run_for_long_lends_its_name_until_it_runs_again() {
 
 #[test]
 fn without_compose_who_comes_after_the_end_of_the_first_is_its_successor() {
-    let plain = |name: &str, n: u8| {
-        let rule = format!("Host(`{name}.test`)");
-        container(name, n, &[(WEB, &rule)])
-    };
-    let mut decoder = decoder(&[plain("old", 2), plain("waits", 3)]);
+    let mut decoder = decoder(&[plain("old", 2), of("shop", 3, &[])]);
     assert_eq!(host(&mut decoder), "Host(`old.test`)");
     end(&mut decoder, &plain("old", 2));
     assert_eq!(host(&mut decoder), "Host(`old.test`)", "who waited for it is no successor");
-    decoder.remove("waits-id");
+    decoder.remove("shop-3-id");
 
     update(&mut decoder, &plain("new", 4));
     assert_eq!(host(&mut decoder), "Host(`new.test`)");
+}
+
+/// A container without Compose.
+fn plain(name: &str, n: u8) -> Container {
+    container(name, n, &[(WEB, &format!("Host(`{name}.test`)"))])
+}
+
+/// One of the services of a project, that has a router with the other ones' name.
+fn service(name: &str, n: u8) -> Container {
+    let mut one = of("shop", n, &[(name::SERVICE, name)]);
+    one.labels.insert(WEB.to_owned(), format!("Host(`{name}.test`)"));
+    one
+}
+
+fn is(container: &Container, state: ReplicaState) -> Container {
+    Container { state, ..container.clone() }
+}
+
+#[test]
+fn what_takes_an_owners_place_in_its_project_has_its_name_as_soon_as_it_stops() {
+    use ReplicaState::{Paused, Running, Starting, Stopping, Unhealthy};
+    let made: [fn(&str, u8) -> Container; 2] = [plain, service];
+    for made in made {
+        let (blue, green) = (made("blue", 2), made("green", 4));
+        let mut decoder = decoder(&[blue.clone(), of("aaa", 3, &[])]);
+        update(&mut decoder, &is(&green, Starting));
+        for state in [Running, Unhealthy, Paused, Starting, Running] {
+            update(&mut decoder, &is(&blue, state));
+            assert_eq!(host(&mut decoder), "Host(`blue.test`)", "{state:?}");
+        }
+        update(&mut decoder, &green);
+        assert_eq!(host(&mut decoder), "Host(`blue.test`)");
+
+        update(&mut decoder, &is(&blue, Stopping));
+        assert_eq!(host(&mut decoder), "Host(`green.test`)");
+        end(&mut decoder, &blue);
+        assert_eq!(host(&mut decoder), "Host(`green.test`)");
+
+        // The old one is started again: it follows when the new one ends, and not before.
+        update(&mut decoder, &blue);
+        assert_eq!(host(&mut decoder), "Host(`green.test`)");
+        end(&mut decoder, &green);
+        assert_eq!(host(&mut decoder), "Host(`blue.test`)");
+        // Nobody of the project runs: the last one is awaited, also when others wait.
+        end(&mut decoder, &blue);
+        assert_eq!(host(&mut decoder), "Host(`blue.test`)");
+        update(&mut decoder, &green);
+        assert_eq!(host(&mut decoder), "Host(`green.test`)");
+    }
+}
+
+#[test]
+fn one_that_comes_after_the_end_of_another_of_its_project_has_the_name_from_then_on() {
+    let (blue, green) = (service("blue", 2), service("green", 4));
+    let mut decoder = decoder(std::slice::from_ref(&blue));
+    assert_eq!(host(&mut decoder), "Host(`blue.test`)");
+    end(&mut decoder, &blue);
+    decoder.rest("shop-2-id");
+    update(&mut decoder, &green);
+    assert_eq!(host(&mut decoder), "Host(`green.test`)");
+    update(&mut decoder, &blue);
+    assert_eq!(host(&mut decoder), "Host(`green.test`)");
+}
+
+#[test]
+fn what_was_lent_goes_back_to_its_owner_only() {
+    let (blue, green) = (service("blue", 2), service("green", 4));
+    let mut decoder = decoder(&[blue.clone(), of("aaa", 3, &[])]);
+    assert_eq!(host(&mut decoder), "Host(`blue.test`)");
+    end(&mut decoder, &blue);
+    decoder.rest("shop-2-id");
+    assert_eq!(host(&mut decoder), THIEF);
+    update(&mut decoder, &green);
+    assert_eq!(host(&mut decoder), THIEF);
+    update(&mut decoder, &blue);
+    assert_eq!(host(&mut decoder), "Host(`blue.test`)");
 }
 
 #[test]
