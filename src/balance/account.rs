@@ -32,6 +32,8 @@ pub(super) struct Account {
     headers: Option<HeaderMap>,
     code: u16,
     is_error: bool,
+    /// The request asked for the generation of the server.
+    is_asked_for: bool,
     /// The router's metrics are on.
     counted: bool,
     tls: Option<Rc<Connection>>,
@@ -99,6 +101,7 @@ impl Account {
             started: exchange.started,
             code: CLIENT_CLOSED,
             is_error: false,
+            is_asked_for: false,
             counted: exchange.counted,
             tls: exchange.connection.tls.is_some().then(|| Rc::clone(&exchange.connection)),
             upload,
@@ -106,9 +109,10 @@ impl Account {
         }
     }
 
-    /// A replica is asked.
-    pub(super) fn enter(&mut self, replica: &Arc<Replica>) {
+    /// A replica is asked; `is_asked_for`: since the request asked for its generation.
+    pub(super) fn enter(&mut self, replica: &Arc<Replica>, is_asked_for: bool) {
         replica.enter();
+        self.is_asked_for = is_asked_for;
         self.replica = Some(Arc::clone(replica));
     }
 
@@ -150,10 +154,17 @@ impl Account {
         }
     }
 
-    /// It did not answer.
-    pub(super) fn leave(&mut self) {
+    /// It did not answer, for this reason.
+    pub(super) fn leave(&mut self, cause: &Cause) {
+        self.release(!matches!(cause, Cause::Client(_)));
+    }
+
+    /// The replica is done with it. What the client broke off is no failure of a server: else
+    /// any client could have one taken out.
+    fn release(&mut self, is_error: bool) {
+        let is_error = is_error && !self.client_failed();
         if let Some(replica) = self.replica.take() {
-            replica.leave(true);
+            replica.leave(is_error, self.is_asked_for);
         }
     }
 
@@ -230,9 +241,7 @@ impl Watch for Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        if let Some(replica) = self.replica.take() {
-            replica.leave(self.is_error);
-        }
+        self.release(self.is_error);
         if !self.counted {
             return;
         }

@@ -62,6 +62,8 @@ struct Trip {
     must_set_cookie: bool,
     /// What was drawn for it: the newest generation, or the older ones.
     drawn: Option<bool>,
+    /// It asks for the newest generation by itself.
+    is_asked_for: bool,
     /// Pins the client to the generation of its server.
     pin: Option<HeaderValue>,
     /// The request again, where it may be sent twice or refused after it was sent.
@@ -109,7 +111,7 @@ pub(super) async fn forward(
         let Some(replica) = balancer.next(&mut trip, exchange, &request).await else {
             return account.answer(answer::unavailable());
         };
-        account.enter(&replica);
+        account.enter(&replica, trip.is_asked_for);
         if !trip.keeps_host {
             request.headers_mut().insert(HOST, replica.server.host_value().clone());
         }
@@ -136,7 +138,7 @@ pub(super) async fn forward(
         if exchange.trace.is_some() || asked.is_some() {
             account.unanswered(exchange, &replica.url, cause, asked);
         }
-        account.leave();
+        account.leave(cause);
         if account.client_failed() {
             return account.answer(answer::client_failed());
         }
@@ -214,6 +216,7 @@ impl LoadBalancer {
             sticky,
             must_set_cookie,
             drawn: None,
+            is_asked_for: false,
             pin: None,
             spare,
             keeps_host,
@@ -292,6 +295,7 @@ impl LoadBalancer {
     ) -> bool {
         let rotation = self.group.rotation.load();
         let Some(split) = &rotation.split else { return true };
+        trip.is_asked_for = split.is_asked_for(headers);
         trip.pin = split.pin(headers, replica, exchange.secure);
         split.keeps(replica, headers)
     }
@@ -320,8 +324,10 @@ impl LoadBalancer {
     ) -> Option<Arc<Replica>> {
         let rotation = self.group.rotation.load();
         let picked = self.pick_among(&rotation, trip, exchange, headers)?;
-        let split = rotation.split.as_ref();
-        trip.pin = split.and_then(|split| split.pin(headers, &picked, exchange.secure));
+        if let Some(split) = &rotation.split {
+            trip.is_asked_for = split.is_asked_for(headers);
+            trip.pin = split.pin(headers, &picked, exchange.secure);
+        }
         Some(picked)
     }
 

@@ -17,7 +17,7 @@ pub struct BackOff {
     pub generation: Arc<str>,
     /// Since when.
     pub at: SystemTime,
-    /// Requests that were over within the window.
+    /// Requests that were over within the window, without those that asked for it by themselves.
     pub requests: u64,
     /// How many of them failed.
     pub errors: u64,

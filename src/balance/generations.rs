@@ -180,16 +180,16 @@ impl Generations {
         if !has_other || self.gate(members) == Gate::BackedOff {
             return None;
         }
-        let recent = newest.recent(newest.tally(members));
+        let (requests, errors) = newest.recent(newest.tally(members)).drawn();
         let bound = u64::from(rules.errors);
-        if recent.done < rules.min_requests.max(1) || recent.errors * 100 < bound * recent.done {
+        if requests < rules.min_requests.max(1) || errors * 100 < bound * requests {
             return None;
         }
         let back_off = BackOff {
             generation: Arc::clone(&newest.id),
             at: SystemTime::now(),
-            requests: recent.done,
-            errors: recent.errors,
+            requests,
+            errors,
             window: rules.window,
             created: newest.created,
             appeared: newest.appeared,

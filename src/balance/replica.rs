@@ -38,6 +38,10 @@ pub struct Replica {
     in_flight: AtomicU32,
     requests: AtomicU64,
     errors: AtomicU64,
+    /// Those of this cell's own time that asked for its generation by themselves: that are
+    /// over, and that failed.
+    asked_for: AtomicU64,
+    asked_for_errors: AtomicU64,
     /// Requests that were counted by the cell before this one.
     carried: u64,
     carried_errors: u64,
@@ -50,23 +54,35 @@ pub(super) struct Tally {
     pub(super) requests: u64,
     pub(super) done: u64,
     pub(super) errors: u64,
+    /// Of those that are over, the ones that asked for the generation by themselves.
+    asked_for: u64,
+    asked_for_errors: u64,
 }
 
 impl Tally {
     pub(super) fn plus(self, other: Self) -> Self {
-        Self {
-            requests: self.requests.saturating_add(other.requests),
-            done: self.done.saturating_add(other.done),
-            errors: self.errors.saturating_add(other.errors),
-        }
+        self.with(other, u64::saturating_add)
     }
 
     pub(super) fn minus(self, other: Self) -> Self {
+        self.with(other, u64::saturating_sub)
+    }
+
+    fn with(self, other: Self, both: fn(u64, u64) -> u64) -> Self {
         Self {
-            requests: self.requests.saturating_sub(other.requests),
-            done: self.done.saturating_sub(other.done),
-            errors: self.errors.saturating_sub(other.errors),
+            requests: both(self.requests, other.requests),
+            done: both(self.done, other.done),
+            errors: both(self.errors, other.errors),
+            asked_for: both(self.asked_for, other.asked_for),
+            asked_for_errors: both(self.asked_for_errors, other.asked_for_errors),
         }
+    }
+
+    /// Those that are over and were drawn, and those of them that failed: what a generation is
+    /// judged by. A client that may choose it could make it fail.
+    pub(super) fn drawn(self) -> (u64, u64) {
+        let done = self.done.saturating_sub(self.asked_for);
+        (done, self.errors.saturating_sub(self.asked_for_errors))
     }
 
     /// Nobody will hear of those that are still on their way.
@@ -103,6 +119,8 @@ impl Replica {
             carried: carried.map_or(0, |old| old.requests()),
             errors: AtomicU64::new(carried.map_or(0, |old| old.errors())),
             carried_errors: carried.map_or(0, |old| old.errors()),
+            asked_for: AtomicU64::new(0),
+            asked_for_errors: AtomicU64::new(0),
             group: Arc::downgrade(group),
         })
     }
@@ -262,11 +280,15 @@ impl Replica {
         self.in_flight.fetch_add(1, Relaxed);
     }
 
-    /// That request is over.
-    pub(super) fn leave(&self, is_error: bool) {
+    /// That request is over; `is_asked_for`: it asked for the generation by itself.
+    pub(super) fn leave(&self, is_error: bool, is_asked_for: bool) {
         self.in_flight.fetch_sub(1, Relaxed);
         if is_error {
             self.errors.fetch_add(1, Relaxed);
+        }
+        if is_asked_for {
+            self.asked_for.fetch_add(1, Relaxed);
+            self.asked_for_errors.fetch_add(u64::from(is_error), Relaxed);
         }
     }
 
@@ -322,7 +344,13 @@ impl Replica {
         let errors = self.errors().saturating_sub(self.carried_errors);
         let in_flight = u64::from(self.in_flight());
         let requests = self.requests_here();
-        Tally { requests, done: requests.saturating_sub(in_flight), errors }
+        Tally {
+            requests,
+            done: requests.saturating_sub(in_flight),
+            errors,
+            asked_for: self.asked_for.load(Relaxed),
+            asked_for_errors: self.asked_for_errors.load(Relaxed),
+        }
     }
 
     /// Of all, answered with 5xx or not at all.

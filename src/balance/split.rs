@@ -158,6 +158,12 @@ impl Split {
         self.newest.has(replica)
     }
 
+    /// Whether a request asks for the newest generation by itself. Those say nothing about how
+    /// it would do with all the others.
+    pub(super) fn is_asked_for(&self, headers: &HeaderMap) -> bool {
+        self.wish(headers) == Some(Wish::Newest)
+    }
+
     /// One that was backed off can be looked at by those who ask for it.
     fn may_be_asked_for(&self) -> bool {
         self.newest.is_ready() && self.gate != Gate::Waiting

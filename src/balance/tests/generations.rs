@@ -424,7 +424,7 @@ fn answered(service: &Arc<Service>, number: u64, requests: u64, errors: u64) {
     let replica = replica(service, number);
     for request in 0..requests {
         replica.enter();
-        replica.leave(request < errors);
+        replica.leave(request < errors, false);
     }
 }
 
@@ -663,6 +663,35 @@ fn one_that_runs_does_not_overtake_with_another_container() {
         servers.push(deployed(21, "v1", &canary()));
         let restarted = service(settings(servers));
         assert_eq!((&*shown(&restarted)[0].0, new_of_100(&restarted).await), ("v2", 10));
+    });
+}
+
+#[test]
+fn sec_those_who_ask_for_a_generation_do_not_have_it_backed_off() {
+    on_worker(async {
+        let failing =
+            Fake::new(|_, _| Act::Say("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_owned()));
+        let fakes = [Fake::saying("old").await, failing.await];
+        let rules = DeployRules { percent: Some(100), ..with_back_off() };
+        let service = service(settings(answering(&fakes, &rules)));
+        for _ in 0..30 {
+            text(ask(&service, with(&[("x-canary", "always")])).await).await;
+        }
+        service.look_at_generations(Instant::now());
+        // They are shown, and prove nothing.
+        let newest = &service.generations()[0];
+        assert_eq!((newest.errors, newest.recent_errors), (30, 30));
+        assert_eq!(newest.state, GenerationState::Serving);
+
+        for _ in 0..20 {
+            text(ask(&service, get("/")).await).await;
+        }
+        service.look_at_generations(Instant::now());
+
+        let newest = &service.generations()[0];
+        assert_eq!(newest.state, GenerationState::BackedOff);
+        let back_off = newest.back_off.clone().unwrap();
+        assert_eq!((back_off.requests, back_off.errors), (20, 20));
     });
 }
 

@@ -156,7 +156,7 @@ impl World {
             Event::Fail(at) => {
                 for _ in 0..20 {
                     self.cells[at].enter();
-                    self.cells[at].leave(true);
+                    self.cells[at].leave(true, false);
                 }
                 let is_last = !self.may_back_off();
                 let was_out = self.is_backed_off();

@@ -3,6 +3,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 
 use super::*;
+use crate::message::BodyError;
 use crate::observe::{Exposition, Metrics};
 
 /// A client's end of a connection whose requests all go to the service.
@@ -142,6 +143,39 @@ fn an_answer_cut_short_cuts_the_client_and_is_not_pooled() {
         assert_eq!(response.status(), 200);
         assert!(response.into_body().collect().await.is_err());
         assert_eq!(service.replicas()[0].errors(), 1);
+    });
+}
+
+/// The client's body, and then its end: the connection is gone.
+struct BrokenOff(Option<bytes::Bytes>);
+
+impl http_body::Body for BrokenOff {
+    type Data = bytes::Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, BodyError>>> {
+        let reset = || BodyError::Io(std::io::ErrorKind::ConnectionReset.into());
+        let frame = self.0.take().map(http_body::Frame::data).ok_or_else(reset);
+        std::task::Poll::Ready(Some(frame))
+    }
+}
+
+#[test]
+fn sec_an_upload_that_the_client_breaks_off_is_no_error_of_the_server() {
+    on_worker(async {
+        let fake = Fake::new(|_, _| Act::Hang).await;
+        let service = service(settings(vec![server(&fake.url)]));
+        let body = BrokenOff(Some(bytes::Bytes::from_static(b"a part")));
+        let upload = Request::post("/").header("host", "example.com").body(Body::boxed(body));
+
+        let response = ask(&service, upload.unwrap()).await;
+
+        assert_eq!(response.status(), 504);
+        let replica = &service.replicas()[0];
+        assert_eq!((replica.requests(), replica.errors(), replica.in_flight()), (1, 0, 0));
     });
 }
 

@@ -37,7 +37,7 @@ fn a_server_that_has_not_answered_yet_is_not_asked_again_meanwhile() {
         for _ in 0..4 {
             assert_eq!(text(ask(&service, get("/")).await).await, "a");
         }
-        service.replicas()[1].leave(false);
+        service.replicas()[1].leave(false, false);
         assert_eq!(text(ask(&service, get("/")).await).await, "b");
     });
 }
