@@ -1,8 +1,8 @@
 //! Requests between the newest generation of a service and the older ones. Made when readiness
 //! changes, read by requests; a service without rules of a deploy has none.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 
 use http::{HeaderMap, HeaderValue};
 
@@ -47,6 +47,15 @@ impl Side {
     }
 }
 
+/// What pins are made with. Who could work them out could choose a generation that is not open
+/// to all; so they are of this process alone.
+static SECRET: LazyLock<String> = LazyLock::new(|| format!("{:032x}", rand::random::<u128>()));
+
+/// What a pin to a generation says.
+pub(super) fn mark(service: &str, generation: &str) -> Mark {
+    sticky::mark(&["wharf generation", &SECRET, service, generation])
+}
+
 /// A generation that clients stay with.
 #[derive(Debug)]
 pub(super) struct Pinned {
@@ -59,7 +68,7 @@ pub(super) struct Pinned {
 
 impl Pinned {
     pub(super) fn new(service: &str, generation: &str, side: Side, is_newest: bool) -> Self {
-        let mark = sticky::mark(&["wharf generation", service, generation]);
+        let mark = mark(service, generation);
         let (name, value) = (cookie_name(service), str::from_utf8(&mark).unwrap_or_default());
         let field = |secure: &str| {
             let text = format!("{name}={value}; Path=/; HttpOnly{secure}; SameSite=Lax");
@@ -169,6 +178,11 @@ impl Split {
         self.newest.is_ready() && self.gate != Gate::Waiting
     }
 
+    /// The newest gets requests that did not ask for it.
+    fn is_open(&self) -> bool {
+        self.gate == Gate::Open && self.rules.share() != Some(0)
+    }
+
     /// The generation that the client is pinned to, if it can have it.
     fn claimed(&self, headers: &HeaderMap) -> Option<&Pinned> {
         if self.pinned.is_empty() {
@@ -176,8 +190,8 @@ impl Split {
         }
         self.values(headers).find_map(|value| {
             self.pinned.iter().find(|pinned| {
-                let is_out = pinned.is_newest && self.gate == Gate::BackedOff;
-                value == pinned.mark && pinned.side.is_ready() && !is_out
+                let may_be_had = !pinned.is_newest || self.is_open();
+                value == pinned.mark && pinned.side.is_ready() && may_be_had
             })
         })
     }

@@ -344,6 +344,39 @@ fn who_asks_for_a_generation_once_is_not_pinned_to_it() {
     });
 }
 
+/// The value of a pin.
+fn mark(service: &str, generation: &str) -> String {
+    String::from_utf8(crate::balance::split::mark(service, generation).to_vec()).unwrap()
+}
+
+#[test]
+fn sec_a_pin_can_not_be_worked_out_and_opens_nothing() {
+    in_stillness(async {
+        let name = crate::balance::split::cookie_name("web@docker");
+        let known = sticky::mark(&["wharf generation", "web@docker", "v2"]);
+        assert_ne!(mark("web@docker", "v2").as_bytes(), known);
+        let pin = format!("{name}={}", mark("web@docker", "v2"));
+        let by_field = DeployRules { percent: None, ..with_back_off() };
+        let rules = |percent, min_ready, from: DeployRules| DeployRules {
+            pin: true,
+            percent,
+            min_ready,
+            ..from
+        };
+        let cases = [
+            (rules(Some(100), 1, DeployRules::default()), true),
+            (rules(Some(100), 2, DeployRules::default()), false),
+            (rules(Some(0), 1, DeployRules::default()), false),
+            (rules(None, 1, by_field), false),
+        ];
+        for (rules, is_had) in cases {
+            let service = service(settings(two(2, 1, &rules)));
+
+            assert_eq!(is_new_by_pin(&service, &pin).await, is_had, "{rules:?}");
+        }
+    });
+}
+
 #[test]
 fn pins_tell_older_generations_apart() {
     in_stillness(async {
@@ -354,8 +387,7 @@ fn pins_tell_older_generations_apart() {
         let service = service(settings(servers));
         let name = crate::balance::split::cookie_name(&service.name);
         for (number, id) in [(1, "v1"), (2, "v2"), (3, "v3"), (11, "v4")] {
-            let mark = sticky::mark(&["wharf generation", &service.name, id]);
-            let pin = format!("{name}={}", str::from_utf8(&mark).unwrap());
+            let pin = format!("{name}={}", mark(&service.name, id));
 
             let got = spread(&service, 20, &[("cookie", &pin)]).await;
 
