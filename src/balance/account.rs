@@ -20,6 +20,10 @@ const CLIENT_CLOSED: u16 = 499;
 
 const GRPC_STATUS: &str = "grpc-status";
 
+/// Of gRPC's codes those that speak of the server: unknown, internal, unavailable, data loss.
+/// Not that a deadline is over: clients set it.
+const GRPC_FAILURES: [u16; 4] = [2, 13, 14, 15];
+
 pub(super) struct Account {
     owner: Owner,
     replica: Option<Arc<Replica>>,
@@ -209,6 +213,7 @@ impl Account {
         let status = fields.get(GRPC_STATUS).and_then(|value| value.to_str().ok());
         if let Some(status) = status.and_then(|status| status.parse().ok()) {
             self.code = status;
+            self.is_error |= GRPC_FAILURES.contains(&status);
         }
     }
 

@@ -3,7 +3,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 
 use super::*;
-use crate::message::BodyError;
+use crate::message::{BodyError, Protocol};
 use crate::observe::{Exposition, Metrics};
 
 /// A client's end of a connection whose requests all go to the service.
@@ -143,6 +143,29 @@ fn an_answer_cut_short_cuts_the_client_and_is_not_pooled() {
         assert_eq!(response.status(), 200);
         assert!(response.into_body().collect().await.is_err());
         assert_eq!(service.replicas()[0].errors(), 1);
+    });
+}
+
+#[test]
+fn what_grpc_says_of_the_server_is_an_error_of_it() {
+    on_worker(async {
+        for (status, errors) in [(0, 0), (2, 1), (4, 0), (5, 0), (13, 1), (14, 1), (15, 1), (16, 0)]
+        {
+            let fake = Fake::new(move |_, _| {
+                let fields = format!("grpc-status: {status}\r\nContent-Length: 0");
+                Act::Say(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n"))
+            })
+            .await;
+            let service = service(settings(vec![server(&fake.url)]));
+            for (protocol, counted) in [(Protocol::Http, 0), (Protocol::Grpc, errors)] {
+                let mut exchange = Exchange::for_tests();
+                exchange.protocol = protocol;
+
+                text(service.call(&mut exchange, get("/")).await).await;
+
+                assert_eq!(service.replicas()[0].errors(), counted, "{protocol:?} {status}");
+            }
+        }
     });
 }
 
