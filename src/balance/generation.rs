@@ -122,8 +122,14 @@ impl Generations {
         };
         let weights: Vec<f64> = self.records.iter().map(weight).collect();
         let gate = self.gate(members);
-        let of_newest = self.records.first().map_or(0.0, |newest| share(newest, gate, &weights));
-        let of_older: f64 = weights.iter().skip(1).sum();
+        let all: f64 = rotation.ready.iter().map(|(_, weight)| f64::from(*weight)).sum();
+        let is_alone = self.records.len() < 2;
+        let of_newest = match self.records.first() {
+            Some(newest) if !is_alone => share(newest, gate, &weights, all),
+            _ => weights.first().map_or(0.0, |own| if all > 0.0 { 100.0 * own / all } else { 0.0 }),
+        };
+        // Those of no generation count with the older ones.
+        let of_older = if is_alone { 0.0 } else { all - weights.first().unwrap_or(&0.0) };
         let records = self.records.iter().zip(&weights).enumerate();
         let one = |(place, (record, weight)): (usize, (&Record, &f64))| {
             let own = || members.iter().filter(|member| member.is_of(&record.id));
@@ -166,11 +172,10 @@ impl Generations {
     }
 }
 
-/// The newest generation's part of the requests, in percent; `weights` are of all, its own
-/// first.
-fn share(newest: &Record, gate: Gate, weights: &[f64]) -> f64 {
+/// The newest generation's part of the requests, in percent; `weights` are of the generations,
+/// its own first, and `all` is that of all servers.
+fn share(newest: &Record, gate: Gate, weights: &[f64], all: f64) -> f64 {
     let own = weights.first().copied().unwrap_or_default();
-    let all: f64 = weights.iter().sum();
     if own <= 0.0 {
         return 0.0;
     }

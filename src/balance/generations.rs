@@ -76,14 +76,14 @@ impl Generations {
     }
 
     /// Which generations there are now. What is known of one without servers is forgotten.
+    /// Servers of no generation, a stranger's say, are no deploy, and count with the older
+    /// ones where there are any.
     pub(super) fn settle(&mut self, members: &[Member]) {
         let mut seen: HashMap<&str, Seen<'_>> = HashMap::new();
-        if members.iter().all(|member| member.deploy.is_some()) {
-            for member in members {
-                let Some(deploy) = &member.deploy else { continue };
-                let one = seen.entry(&deploy.generation).or_insert_with(|| Seen::new(deploy));
-                one.add(deploy, member.replica.state() != ReplicaState::Gone);
-            }
+        for member in members {
+            let Some(deploy) = &member.deploy else { continue };
+            let one = seen.entry(&deploy.generation).or_insert_with(|| Seen::new(deploy));
+            one.add(deploy, member.replica.state() != ReplicaState::Gone);
         }
         self.records.retain(|record| seen.contains_key(&*record.id));
         if self.records.len() == 1 && seen.len() > 1 {
@@ -136,7 +136,8 @@ impl Generations {
         if **rules == DeployRules::default() || older.is_empty() && !rules.pin {
             return None;
         }
-        let is_new = |member: &Member| member.is_of(&newest.id);
+        // One alone has nothing to take over from: a stranger would get its share.
+        let is_older = |member: &Member| !older.is_empty() && !member.is_of(&newest.id);
         let side = |record: &Record| {
             let is_own = |member: &Member| member.is_of(&record.id);
             Side::new(rotation(&is_own), Arc::clone(&record.turn))
@@ -149,7 +150,7 @@ impl Generations {
             rules: Arc::clone(rules),
             gate: self.gate(members),
             newest: side(newest),
-            older: Side::new(rotation(&|member| !is_new(member)), Arc::clone(&self.turn)),
+            older: Side::new(rotation(&is_older), Arc::clone(&self.turn)),
             pinned: pinned.collect(),
             cookie: if rules.pin { split::cookie_name(service).into() } else { Box::default() },
         })
@@ -176,8 +177,9 @@ impl Generations {
         }
         let newest = self.records.first()?;
         let rules = newest.rules.back_off?;
-        let has_other = members.iter().any(|member| !member.is_of(&newest.id) && member.is_ready());
-        if !has_other || self.gate(members) == Gate::BackedOff {
+        let is_older = |member: &Member| !member.is_of(&newest.id) && member.is_ready();
+        let has_older = self.records.len() > 1 && members.iter().any(is_older);
+        if !has_older || self.gate(members) == Gate::BackedOff {
             return None;
         }
         let (requests, errors) = newest.recent(newest.tally(members)).drawn();

@@ -344,6 +344,30 @@ fn who_asks_for_a_generation_once_is_not_pinned_to_it() {
     });
 }
 
+#[test]
+fn sec_a_stranger_among_the_servers_does_not_switch_the_rules_off() {
+    in_stillness(async {
+        let mut servers = two(1, 1, &canary());
+        servers.push(container("http://127.0.0.1:31", "31", EngineState::Running));
+        let both = service(settings(servers.clone()));
+
+        // It counts with the older ones.
+        let got = spread(&both, 100, &[]).await;
+        assert_eq!(got, [(1, 45), (11, 10), (31, 45)].into());
+        let wanted =
+            [("v2", GenerationState::Canary, 10.0), ("v1", GenerationState::Serving, 45.0)];
+        assert_eq!(shown(&both), wanted.map(|(id, state, share)| (id.to_owned(), state, share)));
+        answered(&both, 11, 20, 20);
+        second(&both).await;
+        assert_eq!((states(&both)[0], new_of_100(&both).await), (GenerationState::BackedOff, 0));
+
+        // One generation alone does not leave all but its percent to it.
+        let alone = service(settings(servers.split_off(1)));
+        assert_eq!(new_of_100(&alone).await, 50);
+        assert_eq!(shown(&alone), [("v2".to_owned(), GenerationState::Serving, 50.0)]);
+    });
+}
+
 /// The value of a pin.
 fn mark(service: &str, generation: &str) -> String {
     String::from_utf8(crate::balance::split::mark(service, generation).to_vec()).unwrap()
@@ -364,7 +388,7 @@ fn sec_a_pin_can_not_be_worked_out_and_opens_nothing() {
             ..from
         };
         let cases = [
-            (rules(Some(100), 1, DeployRules::default()), true),
+            (rules(Some(50), 1, DeployRules::default()), true),
             (rules(Some(100), 2, DeployRules::default()), false),
             (rules(Some(0), 1, DeployRules::default()), false),
             (rules(None, 1, by_field), false),
