@@ -1,5 +1,6 @@
 //! The reconcile task; start and stop of everything. Must never touch a request.
 
+pub mod aside;
 pub mod changed;
 pub mod export;
 mod lost;

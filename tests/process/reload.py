@@ -31,10 +31,10 @@ def dynamic(server, path="/"):
 class Configured(Process):
     """A proxy by a file."""
 
-    def __init__(self, server, name="reload", **more):
+    def __init__(self, server, name="reload", default=False, **more):
         folder = fresh(name)
         self.port, self.api = free_ports(2)
-        self.file = folder / "static.json"
+        self.file = folder / ("wharf.json" if default else "static.json")
         for files in ("one", "two"):
             (folder / files).mkdir()
             (folder / files / "app.yml").write_text(dynamic(server))
@@ -53,7 +53,8 @@ class Configured(Process):
         for path, value in more.items():
             self.set(path, value)
         self.write()
-        super().__init__([program(), f"--configFile={self.path}"], name, cwd=folder)
+        arguments = [] if default else [f"--configFile={self.path}"]
+        super().__init__([program(), *arguments], name, cwd=folder)
         try:
             eventually(10, lambda: self.child.poll() is not None or listens(self.api) and listens(self.port))
             eventually(10, lambda: self.ask("/").status == 200)
@@ -305,6 +306,39 @@ def _(server):
         # The signal is heard all the same.
         one.signal(signal.SIGHUP)
         eventually(10, lambda: "`log.level`: DEBUG -> INFO" in one.log)
+
+
+@checks("a file in a default place that goes, or another that comes before it, changes nothing")
+def _(server):
+    with Configured(server, name="reload-place", default=True, wharf={"watch": True}) as one:
+        text = one.path.read_text()
+        one.path.unlink()
+        eventually(15, lambda: any("can't be read any more" in text for text in one.texts()))
+        status, said = one.reload()
+        equal(status, 1, said)
+        assert "wharf.yml" in said and "what was in force stays" in said, said
+        equal(one.ask("/").status, 200)
+        # It comes again, by way of an empty file, and is followed as before.
+        one.path.write_text("")
+        one.path.write_text(text)
+        eventually(15, lambda: one.texts() == [])
+        other = one.path.with_suffix(".toml")
+        other.write_text("[log]")
+        status, said = one.reload()
+        equal(status, 1, said)
+        assert "no longer what is read first" in said and "wharf.toml" in said, said
+        equal(one.ask("/").status, 200)
+        other.unlink()
+        one.change(**{"log.level": "DEBUG"})
+        eventually(15, lambda: "`log.level`: INFO -> DEBUG" in one.log)
+        # Whoever opens a pipe waits for who writes to it.
+        one.path.unlink()
+        os.mkfifo(one.path)
+        status, said = one.reload()
+        equal(status, 1, said)
+        assert "no regular file" in said, said
+        eventually(15, lambda: any("no regular file" in text for text in one.texts()))
+        equal(one.ask("/").status, 200)
 
 
 @checks("what needs an upgrade is named, shown, and gone with the upgrade")

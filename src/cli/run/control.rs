@@ -84,7 +84,7 @@ impl Proxy {
                     signals_due = 2;
                     Some(End::Stop(ExitCode::SUCCESS))
                 }
-                asked = signals.next() => self.asked(asked, &mut on),
+                asked = signals.next() => self.asked(asked, &mut on).await,
                 () = loaded.cancelled(), if !on.is_open => {
                     self.open(&mut on);
                     None
@@ -101,11 +101,11 @@ impl Proxy {
                     None
                 }
                 () = on.news.notified(), if self.context.settings.wharf.watch => {
-                    self.reload(&mut on);
+                    self.reload(&mut on).await;
                     None
                 }
                 asker = door.next() => {
-                    let report = self.reload(&mut on);
+                    let report = self.reload(&mut on).await;
                     on.tasks.spawn_local(asker.tell(report));
                     None
                 }
@@ -169,7 +169,7 @@ impl Proxy {
         status
     }
 
-    fn asked(&mut self, asked: Asked, on: &mut Course) -> Option<End> {
+    async fn asked(&mut self, asked: Asked, on: &mut Course) -> Option<End> {
         match asked {
             Asked::Stop => return Some(End::Stop(ExitCode::SUCCESS)),
             Asked::Reopen => self.reopen(),
@@ -179,7 +179,7 @@ impl Proxy {
                 tracing::warn!("SIGUSR2: a hand-over is under way already");
             }
             Asked::Upgrade => on.giving = self.give(on.passing.program.as_ref()),
-            Asked::Reload => drop(self.reload(on)),
+            Asked::Reload => drop(self.reload(on).await),
         }
         None
     }

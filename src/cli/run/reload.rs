@@ -2,7 +2,11 @@
 //! changed: what a running process can take over is taken over, the rest is said to need an
 //! upgrade. With a mistake in it nothing changes.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::control::Course;
 use super::{Proxy, warn};
@@ -10,6 +14,7 @@ use crate::api;
 use crate::cli::exports::{self, Exports};
 use crate::cli::reload::{Report, Verdict};
 use crate::compile::Context;
+use crate::control::aside::aside;
 use crate::listen;
 use crate::message::trace::Policy;
 use crate::observe::{AccessLog, log};
@@ -17,6 +22,9 @@ use crate::otlp::Queue;
 use crate::problem::{Code, Origin, Problem, Severity};
 use crate::provider;
 use crate::settings::{self, Compared, Difference, Needs, Read, Settings, read};
+
+/// For the configuration's file system to answer.
+const READ: Duration = Duration::from_secs(10);
 
 /// All that can fail has been done; what is `Same` stays as it is.
 struct Next {
@@ -39,8 +47,9 @@ enum Change<T> {
 
 impl Proxy {
     /// Reads the static configuration again and takes over what can be.
-    pub(super) fn reload(&mut self, on: &mut Course) -> Report {
-        let next = self.next().and_then(|mut next| {
+    pub(super) async fn reload(&mut self, on: &mut Course) -> Report {
+        let read = self.read_again().await;
+        let next = read.and_then(|read| self.next(read)).and_then(|mut next| {
             for problem in &mut next.unknown {
                 // At a start these are but warnings: there is nothing before it that could go on.
                 problem.severity = Severity::Error;
@@ -53,9 +62,36 @@ impl Proxy {
         }
     }
 
-    /// Everything that can go wrong.
-    fn next(&self) -> Result<Next, Vec<Problem>> {
-        let read = read(&self.start)?;
+    /// Reads from where it was read from. What comes instead of a file that is gone, be it
+    /// another or nothing, is not what anybody meant to put in force.
+    async fn read_again(&self) -> Result<Read, Vec<Problem>> {
+        let (start, file) = (self.start.clone(), self.file.clone());
+        let work = move || {
+            file.as_deref().map_or(Ok(()), is_there)?;
+            let read = read(&start)?;
+            match (file, &read.file) {
+                (Some(file), now) if now.as_ref() != Some(&file) => {
+                    let text = format!("is no longer what is read first: {} is", read.source);
+                    let mend = "remove the other one, or run `wharf upgrade` to go over to it";
+                    Err(vec![file_error(&file, text, mend)])
+                }
+                _ => Ok(read),
+            }
+        };
+        let took_too_long = |_| {
+            let text = format!("reading it takes longer than {} s", READ.as_secs());
+            let mend = "see whether the file system that it is on answers";
+            match &self.file {
+                Some(file) => vec![file_error(file, text, mend)],
+                None => mistake(&format!("the static configuration: {text}")),
+            }
+        };
+        let read = timeout(READ, aside(work)).await.map_err(took_too_long)?;
+        read.unwrap_or_else(|| Err(mistake("no thread can be started to read it")))
+    }
+
+    /// Everything that can go wrong with what was read.
+    fn next(&self, read: Read) -> Result<Next, Vec<Problem>> {
         check(&read.settings)?;
         let compared = settings::compare(&self.context.settings, &read.settings);
         let Compared { adopted, differences } =
@@ -223,6 +259,20 @@ fn check(settings: &Settings) -> Result<(), Vec<Problem>> {
     points.map_err(|error| mistake(&error.to_string()))?;
     crate::cli::spiffe(settings).map_err(|text| mistake(&text))?;
     Ok(())
+}
+
+/// The file must be one that can be read twice.
+fn is_there(file: &Path) -> Result<(), Vec<Problem>> {
+    let why = match std::fs::metadata(file) {
+        Ok(found) if found.is_file() => return Ok(()),
+        Ok(_) => "is no regular file, so that it can't be read again".to_owned(),
+        Err(error) => format!("can't be read any more: {error}"),
+    };
+    Err(vec![file_error(file, why, "put it back, or run `wharf upgrade` to go on without it")])
+}
+
+fn file_error(file: &Path, text: String, mend: &'static str) -> Problem {
+    Problem::error(Code::File, Origin::file(file), text).mend(mend)
 }
 
 fn mistake(text: &str) -> Vec<Problem> {
