@@ -165,7 +165,9 @@ impl Decoder {
             self.settle();
         }
         let (entries, options) = (&self.entries, &self.options);
-        let simple = |_: &Name, winner: &Router, _: &[Member<'_, Router>]| (winner.clone(), None);
+        let simple = |_: &Name, winner: &Member<'_, Router>, _: &[Member<'_, Router>]| {
+            (winner.value.clone(), None)
+        };
         let is_spoiled = |spoiled: &Spoiled, name: &Name| spoiled.routers.contains(name);
         self.routers.settle(entries, options, &self.spoiled, is_spoiled, simple);
         let tls = Tls { stores: self.stores.items.clone(), ..Tls::default() };
@@ -194,17 +196,18 @@ impl Decoder {
         let (entries, options, spoiled) = (&self.entries, &self.options, &self.spoiled);
         let is_spoiled = |spoiled: &Spoiled, name: &Name| spoiled.middlewares.contains(name);
         self.middlewares
-            .settle(entries, options, spoiled, is_spoiled, |_, one, _| (one.clone(), None));
+            .settle(entries, options, spoiled, is_spoiled, |_, one, _| (one.value.clone(), None));
         let is_spoiled = |spoiled: &Spoiled, name: &Name| spoiled.services.contains(name);
-        let pool =
-            |name: &Name, winner: &Pool, all: &[Member<'_, Pool>]| pool(options, name, winner, all);
+        let pool = |name: &Name, winner: &Member<'_, Pool>, all: &[Member<'_, Pool>]| {
+            pool(options, name, winner, all)
+        };
         self.services.settle(entries, options, spoiled, is_spoiled, pool);
         self.stores.settle(
             entries,
             options,
             spoiled,
             |_, _| false,
-            |_, one, _| (one.clone(), None),
+            |_, one, _| (one.value.clone(), None),
         );
     }
 
@@ -289,18 +292,21 @@ fn is_same(one: &Pool, two: &Pool) -> bool {
     one.settings == two.settings && one.middlewares == two.middlewares
 }
 
-/// Services: all say the same, but for deploys of one, and each brings its server.
+/// Services: all say the same, but for deploys of one, and each brings its server. A stranger's
+/// server is of no generation: it has no say in the holder's deploys.
 fn pool(
     options: &Options,
     name: &Name,
-    winner: &Pool,
+    winner: &Member<'_, Pool>,
     members: &[Member<'_, Pool>],
 ) -> (Service, Option<Problem>) {
-    let mut balancer = winner.settings.clone();
-    let are_deploys = generation::are_of_one(members.iter().map(|member| member.container));
+    let mut balancer = winner.value.settings.clone();
+    let is_own = |member: &&Member<'_, Pool>| member.owner.may_deploy_with(winner.owner);
+    let own = members.iter().filter(is_own).map(|member| member.container);
+    let are_deploys = generation::are_of_one(own);
     let server = |member: &Member<'_, Pool>| {
         let mut server = member.value.server.clone()?;
-        if let Some(facts) = server.replica.as_mut().filter(|_| !are_deploys) {
+        if let Some(facts) = server.replica.as_mut().filter(|_| !are_deploys || !is_own(&member)) {
             facts.deploy = None;
         }
         Some(server)
@@ -314,7 +320,7 @@ fn pool(
         .filter_map(server)
         .collect();
     let kind = ServiceKind::LoadBalancer(balancer);
-    let value = Service { middlewares: winner.middlewares.clone(), kind };
+    let value = Service { middlewares: winner.value.middlewares.clone(), kind };
     (value, merge::strangers(name, members))
 }
 

@@ -378,7 +378,7 @@ fn only_deploys_of_one_service_are_generations_of_it() {
         // One service of Compose.
         (&compose("web", "a"), &compose("web", "b"), [Some("a"), Some("b")]),
         // Two that share a name on purpose.
-        (&compose("blue", "a"), &compose("green", "b"), [None, None]),
+        (&compose("blue", "a"), &compose("green", "b"), [Some("a"), None]),
         // Two that say that they are generations.
         (
             &[&compose("blue", "a")[..], &[(NAME, "1")]].concat(),
@@ -392,7 +392,7 @@ fn only_deploys_of_one_service_are_generations_of_it() {
             [Some("a"), Some("2")],
         ),
         (&[(NAME, "1")], &[(NAME, "2")], [Some("1"), Some("2")]),
-        (&[(NAME, "1")], &[], [None, None]),
+        (&[(NAME, "1")], &[], [Some("1"), None]),
         (&[], &[], [None, None]),
     ];
     for (one, two, wanted) in cases {
@@ -415,6 +415,8 @@ fn generations_that_are_named_need_not_say_the_same() {
             ("traefik.http.routers.web.rule", &*format!("Host(`{id}.test`)")),
             ("traefik.http.services.web.loadbalancer.passhostheader", service),
             ("wharf.deploy.generation", id),
+            (name::PROJECT, "shop"),
+            (name::SERVICE, id),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
         let labels: Vec<_> = labels.iter().map(|(key, value)| (&**key, &**value)).collect();

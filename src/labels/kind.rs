@@ -155,7 +155,7 @@ impl<P, T: PartialEq> Kind<P, T> {
         options: &Options,
         spoiled: &HashMap<Arc<str>, Spoiled>,
         is_spoiled: fn(&Spoiled, &Name) -> bool,
-        merge: impl Fn(&Name, &P, &[Member<'_, P>]) -> (T, Option<Problem>),
+        merge: impl Fn(&Name, &Member<'_, P>, &[Member<'_, P>]) -> (T, Option<Problem>),
     ) {
         for name in std::mem::take(&mut self.changed) {
             let mut problems = Vec::new();
@@ -183,7 +183,7 @@ impl<P, T: PartialEq> Kind<P, T> {
                     verdict.members.retain(|one| !one.is_spoiled);
                     if let Some(winner) = verdict.winner.filter(|_| !verdict.members.is_empty()) {
                         let from = verdict.members.iter().map(|one| one.origin.clone()).collect();
-                        let (value, problem) = merge(&name, winner.value, &verdict.members);
+                        let (value, problem) = merge(&name, &winner, &verdict.members);
                         problems.extend(problem);
                         let holder = Some(Arc::new(verdict.holder));
                         item = Some(Sourced { value, from, holder });

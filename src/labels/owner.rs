@@ -57,10 +57,19 @@ impl Owner {
         Self { key, project, is_named, party: party.into() }
     }
 
-    /// Whether what both say are deploys of one thing: of one project, services that say of
-    /// which generation they are.
+    /// Whether what both say are deploys of one thing: of one Compose project, services that say
+    /// of which generation they are. Without a project anybody could say so.
     pub(super) fn is_kin(&self, other: &Self) -> bool {
-        self == other || self.is_named && other.is_named && self.project == other.project
+        self == other || self.project.is_some() && self.are_named_alike(other)
+    }
+
+    /// Whether servers of both, which say the same of their service, may be its generations.
+    pub(super) fn may_deploy_with(&self, other: &Self) -> bool {
+        self == other || self.are_named_alike(other)
+    }
+
+    fn are_named_alike(&self, other: &Self) -> bool {
+        self.is_named && other.is_named && self.project == other.project
     }
 
     /// Of a Compose project; containers without any are all of one here.

@@ -284,6 +284,60 @@ fn claims_on_different_names_are_compared_by_who_came_first() {
 }
 
 #[test]
+fn without_a_project_a_generation_takes_no_router_and_drops_no_middleware() {
+    const GENERATION: &str = "wharf.deploy.generation";
+    let named = |name: &str, n: u8, id: &str| {
+        let mut one = plain(name, n);
+        one.labels.insert(GENERATION.to_owned(), id.to_owned());
+        one
+    };
+    let mut old = named("old", 2, "v1");
+    old.labels.insert(MIDDLEWARE.to_owned(), "joe:$apr1$a$b".to_owned());
+    old.labels.insert("traefik.http.routers.web.middlewares".to_owned(), "auth".to_owned());
+    let mut decoder = decoder(&[old, named("new", 4, "v2")]);
+
+    let desired = decoder.desired();
+    let router = desired.routers.values().next().unwrap();
+    assert_eq!(router.value.rule, "Host(`old.test`)");
+    assert_eq!(router.value.middlewares.len(), 1);
+    assert_eq!(desired.problems.len(), 1, "{:?}", texts(&desired));
+}
+
+#[test]
+fn a_stranger_who_joins_a_service_has_no_say_in_its_deploys() {
+    let port = ("traefik.http.services.pool.loadbalancer.server.port", "80");
+    let next = |project: &str, n: u8, generation: &str| {
+        let mut one = of(project, n, &[port]);
+        one.labels.insert(name::GENERATION.to_owned(), generation.to_owned());
+        one.labels.insert("wharf.deploy.canary.percent".to_owned(), "100".to_owned());
+        one
+    };
+    let all = [next("shop", 2, "1"), next("shop", 3, "2"), next("blog", 4, "3")];
+    let desired = decoder(&all).desired();
+    let ServiceKind::LoadBalancer(balancer) = &desired.services.values().next().unwrap().value.kind
+    else {
+        panic!("a service of containers has servers")
+    };
+    let mut found: Vec<_> = balancer
+        .servers
+        .iter()
+        .map(|server| {
+            let deploy = server.replica.as_ref().unwrap().deploy.as_ref();
+            (server.url.as_str(), deploy.map(|deploy| &*deploy.generation))
+        })
+        .collect();
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            ("http://10.0.0.2:80", Some("1")),
+            ("http://10.0.0.3:80", Some("2")),
+            ("http://10.0.0.4:80", None)
+        ]
+    );
+}
+
+#[test]
 fn deploys_that_are_named_are_of_one_only_within_a_project() {
     const GENERATION: &str = "wharf.deploy.generation";
     let named = |project: &str, n: u8, id: &str| {
