@@ -34,24 +34,62 @@ impl EntryTable {
 /// A router's place in the order, and one of its places in the index.
 type At<'t> = (usize, &'t Place);
 
+/// The places for one host, in the routers' order.
+#[derive(Default)]
+struct Places<'t> {
+    all: Vec<At<'t>>,
+    parties: Parties<'t>,
+}
+
+/// Whose routers these are.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Parties<'t> {
+    #[default]
+    Nobody,
+    One(Option<&'t str>),
+    Several,
+}
+
+impl Parties<'_> {
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nobody, one) | (one, Self::Nobody) => one,
+            (one, other) if one == other => one,
+            _ => Self::Several,
+        }
+    }
+}
+
+impl<'t> Places<'t> {
+    fn add(&mut self, number: usize, place: &'t Place, party: Option<&'t str>) {
+        self.all.push((number, place));
+        self.parties = self.parties.and(Parties::One(party));
+    }
+}
+
 fn taken(half: &Half) -> Vec<Taken<'_>> {
     let mut parties = half.routes.iter().map(|route| party(route));
     let first = parties.next();
     if parties.all(|party| Some(party) == first) {
         return Vec::new();
     }
-    let mut by_host: HashMap<&HostKey, Vec<At<'_>>, ahash::RandomState> = HashMap::default();
+    let mut by_host: HashMap<&HostKey, Places<'_>, ahash::RandomState> = HashMap::default();
     for (number, route) in half.routes.iter().enumerate() {
         for place in route.program.places() {
-            by_host.entry(&place.host).or_default().push((number, place));
+            by_host.entry(&place.host).or_default().add(number, place, party(route));
         }
     }
     let mut search =
         Search { half, found: Vec::new(), told: HashSet::default(), left: MOST, rules: MOST_RULES };
-    let at = |host: &HostKey| by_host.get(host).map_or(&[][..], Vec::as_slice);
+    let nobody = Places::default();
+    let at = |host: &HostKey| by_host.get(host).unwrap_or(&nobody);
+    let any = at(&HostKey::Any);
     let mut hosts: Vec<_> = by_host.keys().filter(|host| ***host != HostKey::Any).collect();
     hosts.sort_unstable();
     for host in hosts {
+        if search.is_over() {
+            break;
+        }
         let owners = at(host);
         search.look(owners, owners);
         if let HostKey::Exact(name) = host
@@ -59,7 +97,7 @@ fn taken(half: &Half) -> Vec<Taken<'_>> {
         {
             search.look(at(&HostKey::Wildcard(suffix.into())), owners);
         }
-        search.look(at(&HostKey::Any), owners);
+        search.look(any, owners);
     }
     search.found
 }
@@ -78,17 +116,28 @@ struct Search<'t> {
 }
 
 impl Search<'_> {
-    /// Looks for takers among those that stand before owners.
-    fn look(&mut self, takers: &[At<'_>], owners: &[At<'_>]) {
-        let mut parties = takers.iter().chain(owners).map(|(number, _)| self.party(*number));
-        let first = parties.next();
-        if parties.all(|party| Some(party) == first) {
+    /// Whether it has looked at as much as it may.
+    fn is_over(&self) -> bool {
+        self.left == 0 || self.rules == 0
+    }
+
+    /// Looks for takers among those that stand before owners. Each step counts.
+    fn look(&mut self, takers: &Places<'_>, owners: &Places<'_>) {
+        if takers.parties.and(owners.parties) != Parties::Several {
             return;
         }
-        for (taker, its) in takers {
-            for (owner, theirs) in owners.iter().skip_while(|(owner, _)| owner <= taker) {
-                if self.left == 0 || self.rules == 0 || self.told.contains(taker) {
+        for (taker, its) in &takers.all {
+            if self.is_over() {
+                return;
+            }
+            self.left -= 1;
+            let behind = owners.all.partition_point(|(owner, _)| owner <= taker);
+            for (owner, theirs) in owners.all.iter().skip(behind) {
+                if self.told.contains(taker) {
                     break;
+                }
+                if self.is_over() {
+                    return;
                 }
                 self.left -= 1;
                 if is_met(its, theirs) {
@@ -96,10 +145,6 @@ impl Search<'_> {
                 }
             }
         }
-    }
-
-    fn party(&self, number: usize) -> Option<&str> {
-        self.half.routes.get(number).and_then(|route| party(route))
     }
 
     fn compare(&mut self, taker: usize, owner: usize) {
