@@ -50,26 +50,46 @@ pub struct Compared {
     pub differences: Vec<Difference>,
 }
 
+/// What the table says.
+#[derive(Clone, Copy)]
+enum Row {
+    Always(Needs),
+    /// Names entry points, their ports or resolvers: an upgrade where one of these waits for it,
+    /// or requests would be sent to where nobody listens yet.
+    WithNamed,
+}
+
+impl Row {
+    fn needs(self, do_named_wait: bool) -> Needs {
+        match self {
+            Self::Always(needs) => needs,
+            Self::WithNamed if do_named_wait => Needs::Upgrade,
+            Self::WithNamed => Needs::Nothing,
+        }
+    }
+}
+
 /// The rows of the table: a path, and what everything below it needs unless a longer one says
 /// otherwise.
-fn rules() -> impl Iterator<Item = (&'static str, Needs)> {
+fn rules() -> impl Iterator<Item = (&'static str, Row)> {
     include_str!("change.tsv").lines().skip(1).filter_map(|line| {
         let (path, rest) = line.split_once('\t')?;
-        let needs = match rest.split('\t').next()? {
-            "hot" => Needs::Nothing,
-            _ => Needs::Upgrade,
+        let row = match rest.split('\t').next()? {
+            "hot" => Row::Always(Needs::Nothing),
+            "with" => Row::WithNamed,
+            _ => Row::Always(Needs::Upgrade),
         };
-        Some((path, needs))
+        Some((path, row))
     })
 }
 
-/// What a change of this option needs; `None` where the table has nothing to say of it.
+/// What a change of this option alone needs; `None` where the table has nothing to say of it.
 pub fn needs(option: &str) -> Option<Needs> {
     let path: Vec<&str> = option.split('.').collect();
-    needs_of(&path)
+    row_of(&path).map(|row| row.needs(false))
 }
 
-fn needs_of(path: &[impl AsRef<str>]) -> Option<Needs> {
+fn row_of(path: &[impl AsRef<str>]) -> Option<Row> {
     let covers = |rule: &str| {
         let mut rest = path.iter();
         rule.split('.').all(|part| {
@@ -78,7 +98,17 @@ fn needs_of(path: &[impl AsRef<str>]) -> Option<Needs> {
         })
     };
     let found = rules().filter(|(rule, _)| covers(rule));
-    found.max_by_key(|(rule, _)| rule.split('.').count()).map(|(_, needs)| needs)
+    found.max_by_key(|(rule, _)| rule.split('.').count()).map(|(_, row)| row)
+}
+
+/// Whether entry points come, go or move, or resolvers come or go.
+fn do_named_wait(running: &Settings, wanted: &Settings) -> bool {
+    let points = |of: &Settings| -> Vec<(String, String)> {
+        of.entry_points.iter().map(|(name, on)| (name.clone(), on.address.clone())).collect()
+    };
+    let resolvers =
+        |of: &Settings| -> Vec<String> { of.certificates_resolvers.keys().cloned().collect() };
+    points(running) != points(wanted) || resolvers(running) != resolvers(wanted)
 }
 
 /// Compares the configuration that is in force with one that is wanted.
@@ -88,13 +118,15 @@ fn needs_of(path: &[impl AsRef<str>]) -> Option<Needs> {
 pub fn compare(running: &Settings, wanted: &Settings) -> Result<Compared, serde_json::Error> {
     let before = serde_json::to_value(running)?;
     let mut now = serde_json::to_value(wanted)?;
-    let mut walk = Walk { path: Vec::new(), differences: Vec::new() };
+    let do_named_wait = do_named_wait(running, wanted);
+    let mut walk = Walk { path: Vec::new(), do_named_wait, differences: Vec::new() };
     walk.look(&before, &mut now);
     Ok(Compared { adopted: serde_json::from_value(now)?, differences: walk.differences })
 }
 
 struct Walk {
     path: Vec<String>,
+    do_named_wait: bool,
     differences: Vec<Difference>,
 }
 
@@ -104,7 +136,7 @@ impl Walk {
         if before == now {
             return;
         }
-        let is_upgrade = needs_of(&self.path) != Some(Needs::Nothing);
+        let is_upgrade = self.needs() == Needs::Upgrade;
         match (before, &mut *now) {
             (Value::Object(_), Value::Object(_)) => self.below(before, now),
             // Switched on: what is below differs from what it is when nothing is said.
@@ -152,10 +184,14 @@ impl Walk {
         value.is_object().then_some(value)
     }
 
+    fn needs(&self) -> Needs {
+        row_of(&self.path).map_or(Needs::Upgrade, |row| row.needs(self.do_named_wait))
+    }
+
     fn note(&mut self, before: &Value, now: &Value) {
         self.differences.push(Difference {
             option: self.path.join("."),
-            needs: needs_of(&self.path).unwrap_or(Needs::Upgrade),
+            needs: self.needs(),
             before: self.shown(before),
             now: self.shown(now),
         });
@@ -177,7 +213,10 @@ impl Walk {
     fn is_secret(&self) -> bool {
         let mut path = self.path.iter().rev().map(String::as_str);
         let (last, above) = (path.next().unwrap_or_default(), path.next().unwrap_or_default());
-        above == "headers" || ["password", "key", "hmacEncoded"].contains(&last)
+        // The names of attributes are chosen by people.
+        let last = last.to_ascii_lowercase();
+        let is_one = |word: &str| last.contains(word);
+        above == "headers" || ["password", "key", "hmac", "token", "secret"].into_iter().any(is_one)
     }
 }
 

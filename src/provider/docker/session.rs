@@ -86,6 +86,7 @@ impl Session {
     pub(super) fn forget(&mut self, id: &str) {
         self.queued.remove(id);
         self.late.remove(id);
+        self.signals.retain(|signal| *signal.container != *id);
         if let Some(look) = self.running.get_mut(id) {
             look.is_over = true;
         }
@@ -200,6 +201,7 @@ impl Session {
         self.waiting.retain(&is_asked);
         self.resting.retain(|(_, id)| is_asked(id));
         self.late.retain(&is_asked);
+        self.signals.retain(|signal| is_asked(&signal.container));
         touched
     }
 
@@ -310,6 +312,21 @@ mod tests {
         session.forget(&id);
         assert_eq!(session.answered(&id, now), Worth::Older);
         assert_eq!(session.next(now), None);
+    }
+
+    #[test]
+    fn signals_of_what_is_gone_are_not_kept() {
+        let mut session = Session::default();
+        for id in ["removed", "not there", "there"] {
+            session.signalled(&id.into(), 15, None);
+        }
+
+        session.forget("removed");
+        assert_eq!(session.signals.len(), 2);
+        session.begin_list();
+        session.end_list(|id| id == "there");
+        assert_eq!(session.signals.len(), 1);
+        assert_eq!(session.signals_of(&"there".into()).len(), 1);
     }
 
     #[test]

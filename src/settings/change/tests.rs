@@ -115,6 +115,40 @@ fn what_needs_an_upgrade_stays_as_it_is_and_the_rest_is_taken() {
 }
 
 #[test]
+fn what_names_an_entry_point_or_a_resolver_waits_with_it() {
+    let before = ["--entrypoints.web.address=:80"];
+    let now = [
+        "--entrypoints.web.address=:80",
+        "--entrypoints.web.http.redirections.entrypoint.to=:443",
+        "--entrypoints.websecure.address=:443",
+        "--ping.entrypoint=websecure",
+        "--log.level=DEBUG",
+    ];
+
+    let (waits, adopted) = told(&before, &now);
+
+    let waits = waits.iter().filter(|one| one.starts_with('!'));
+    let names: Vec<_> = waits.filter_map(|one| one.split(':').next()).collect();
+    assert_eq!(names, ["!entryPoints.web.http.redirections", "!entryPoints.websecure", "!ping"]);
+    let mut only_log = by(&before);
+    only_log.log = by(&now).log;
+    assert_eq!(adopted, only_log);
+    let (taken, adopted) = told(&[before[0], now[2]], &now);
+    assert!(taken.iter().all(|one| !one.starts_with('!')), "{taken:?}");
+    assert_eq!(adopted, by(&now));
+
+    let (waits, _) = told(
+        &before,
+        &[
+            before[0],
+            "--entrypoints.web.http.tls.certresolver=le",
+            "--certificatesresolvers.le.acme.email=a@example.com",
+        ],
+    );
+    assert!(waits.iter().all(|one| one.starts_with('!')), "{waits:?}");
+}
+
+#[test]
 fn sections_are_switched_on_and_off_with_what_is_below_them() {
     let on = ["--accesslog.format=json", "--accesslog.filters.statuscodes=500-599,404"];
 
