@@ -13,7 +13,7 @@ from .cuttable import Cuttable
 # Its networks are reached from this machine and lead nowhere else, so nothing of the machine's
 # own packet filter is touched. The addresses are others than those of the machine's own engine.
 FLAGS = [
-    "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false",
+    "--iptables=false", "--ip6tables=false", "--ip-masq=false",
     "--default-address-pool=base=10.201.0.0/16,size=24",
 ]  # fmt: skip
 
@@ -38,11 +38,13 @@ class OwnEngine:
         # The paths of sockets must stay short.
         self.folder = Path(f"/tmp/{engine.RUN}o")
         self.socket = str(self.folder / "d.sock")
+        # Without a bridge of its own (`--bridge=none`) it would remove the other engine's.
+        self.bridge = f"wh{os.getpid()}"
         self.child = None
 
     def __enter__(self):
-        if os.geteuid() != 0 or not shutil.which("dockerd"):
-            raise Skip("an engine of the tests' own needs root and dockerd")
+        if os.geteuid() != 0 or not shutil.which("dockerd") or not shutil.which("ip"):
+            raise Skip("an engine of the tests' own needs root, dockerd and ip")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
         # The machine's own settings would clash with the flags.
@@ -51,6 +53,9 @@ class OwnEngine:
         engine.SOCKET = self.socket
         os.environ["DOCKER_HOST"] = f"unix://{self.socket}"
         try:
+            self.link("add", self.bridge, "type", "bridge")
+            self.link("set", self.bridge, "up")
+            self.ip("addr", "add", "10.202.0.1/24", "dev", self.bridge)
             self.start()
         except AssertionError as error:
             self.leave()
@@ -69,13 +74,20 @@ class OwnEngine:
         finally:
             self.leave()
 
+    def ip(self, *words):
+        done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
+
+    def link(self, *words):
+        self.ip("link", *words)
+
     # --- its life ---
 
     def start(self, live_restore=True):
         """Starts it, and returns when it answers."""
         command = ["dockerd", f"--config-file={self.folder}/daemon.json", f"--host=unix://{self.socket}",
                    f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec",
-                   f"--pidfile={self.folder}/pid", *FLAGS]  # fmt: skip
+                   f"--pidfile={self.folder}/pid", f"--bridge={self.bridge}", *FLAGS]  # fmt: skip
         if live_restore:
             command.append("--live-restore")
         with open(self.folder / "log", "a") as log:
@@ -116,10 +128,11 @@ class OwnEngine:
             del os.environ["DOCKER_HOST"]
         else:
             os.environ["DOCKER_HOST"] = host
-        try:
-            self.stop()
-        except subprocess.TimeoutExpired:
-            self.kill()
+        if self.child:
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                self.kill()
         for pid in self.left():
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -129,6 +142,7 @@ class OwnEngine:
         for place in self.mounts():
             subprocess.run(["umount", "-l", place], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
+        subprocess.run(["ip", "link", "delete", self.bridge], capture_output=True, check=False)
 
     def left(self):
         """What is left of a killed engine: whoever names its folder, and their children."""
