@@ -206,7 +206,7 @@ impl LoadBalancer {
         let asked_gzip = upstream::gzip::ask(request);
         let spare = self.spare(request);
         Trip {
-            may_be_sent_twice: request.method().is_idempotent()
+            may_be_sent_twice: (request.method().is_idempotent() && upgrade.is_none())
                 || self.settings.hold.limit.is_zero(),
             tried: Tried::new(),
             spent: exchange.served.repeats as usize,
